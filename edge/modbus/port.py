@@ -1,0 +1,135 @@
+"""What a site controller may ask of its power cabinet, whatever devices stand behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from telemetry.model.errors import ControlError
+
+
+class DeviceError(ControlError):
+    """A device answered with an exception, nonsense, or not what its profile promises."""
+
+    def __init__(self, device: str, detail: str) -> None:
+        super().__init__(f"{device}: {detail}")
+        self.device = device
+        self.detail = detail
+
+
+class DeviceTimeoutError(DeviceError):
+    """A device did not answer within its time-out, retries included."""
+
+
+class ReadBackError(DeviceError):
+    """A register, read back after a write, does not hold what was written."""
+
+    def __init__(self, device: str, point: str, wrote: float, read: float) -> None:
+        super().__init__(device, f"{point}: wrote {wrote}, read back {read}")
+        self.point = point
+        self.wrote = wrote
+        self.read = read
+
+
+class WriteRefusedError(DeviceError):
+    """The write is not on the allow-list, out of the point's range, or would never revert by itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldSample:
+    """One scan of a site's devices; None where the site cannot measure.
+
+    Charging is positive, discharging negative, at the battery terminals. Mains import is positive.
+    `battery_a` comes from the BMS (the sum of its strings), `battery_w` from the independent DC meter at
+    the battery terminals where the site has one, else from bus voltage times current.
+    """
+
+    bus_v: float
+    load_w: float  # DC bus, never negative
+    battery_a: float
+    battery_w: float
+    mains_ok: bool
+    grid_v: float | None = None
+    grid_hz: float | None = None
+    grid_w: float | None = None  # AC import positive, export negative
+    aux_ac_w: float | None = None  # air conditioning and other AC auxiliaries
+    rectifier_w: float | None = None  # DC output, never negative
+    string_a: tuple[float, ...] = ()  # current of each battery string, A, charging positive
+    soc_frac: float | None = None
+    soh_frac: float | None = None
+    battery_c: float | None = None
+    ambient_c: float | None = None
+    pv_w: float | None = None  # at the DC bus
+    genset_w: float | None = None  # AC
+    fuel_frac: float | None = None
+    rectifier_set_v: float | None = None  # the voltage setpoint in force, read back
+    alarms: tuple[str, ...] = ()
+    local_lock: bool = False
+    rectifier_modules_ok: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What the site's devices can do; fixed while a port lives.
+
+    `inverter` is true only where a bidirectional inverter is declared; `can_revert` only where the device
+    returns to float by itself: without it the site is monitored and every write is refused.
+    """
+
+    float_v: float
+    backstop_v: float  # live lower bound of every discharge, V at the bus
+    voltage_step_v: float  # resolution of the voltage setpoint
+    can_revert: bool
+    full_load_blocks_only: bool  # the step is too coarse for a closed loop on battery current
+    inverter: bool
+    max_v: float  # upper bound of a written voltage; boost is above it
+    rectifier_limit_w: float  # DC, all modules
+
+
+class SitePort(Protocol):
+    """The devices of one site. Every method may raise `DeviceError` or a subclass."""
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    async def read(self) -> FieldSample:
+        """Scan every device once."""
+        ...
+
+    async def read_mains(self) -> bool:
+        """Return whether mains is present: one short request, meant for four calls a second or more."""
+        ...
+
+    async def write_rectifier_v(self, volts: float, revert: timedelta) -> float:
+        """Set the rectifier voltage and arm or refresh the device-side revert timer.
+
+        Returns:
+            The voltage read back, quantised to the device's step.
+
+        Raises:
+            WriteRefusedError: Below the backstop, above `max_v`, or the device cannot revert by itself.
+            ReadBackError: The device holds something else.
+        """
+        ...
+
+    async def write_charge_limit_a(self, amps: float) -> float:
+        """Limit the battery's charging current, A, zero or more; returns the value read back."""
+        ...
+
+    async def write_discharge_limit_a(self, amps: float) -> float:
+        """Limit the battery's discharging current, A, zero or more; returns the value read back.
+
+        A BMS-side ceiling only, never the way to discharge: that is the rectifier's voltage.
+        """
+        ...
+
+    async def write_inverter_w(self, power_w: float, revert: timedelta) -> float:
+        """Set the declared inverter's power, W at its AC side, charging positive; returns the read-back."""
+        ...
+
+    async def release(self) -> None:
+        """Return to float: float voltage, inverter at zero, revert timers left to run out. Idempotent."""
+        ...
+
+    async def close(self) -> None: ...
