@@ -1,0 +1,1 @@
+"""What sites are and what they report: values only, standard library only."""

@@ -1,0 +1,171 @@
+"""Sites, feeders and critical sites, as the registry holds them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from math import isfinite
+from typing import NewType
+
+from telemetry.model.battery import Battery
+
+SiteId = NewType("SiteId", str)
+FeederId = NewType("FeederId", str)
+CriticalSiteId = NewType("CriticalSiteId", str)
+RadioClusterId = NewType("RadioClusterId", str)
+
+
+class SiteMode(StrEnum):
+    """How far a site lets itself be controlled; every real site starts in `shadow`."""
+
+    MONITOR = "monitor"
+    SHADOW = "shadow"
+    REMOTE = "remote"
+
+
+class DispatchPath(StrEnum):
+    """Who writes the site's setpoints: its own ISC, a proxy gateway beside the controller, or nobody."""
+
+    ISC = "isc"
+    PROXY = "proxy"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutonomyProfile:
+    """How long a site must run on its battery, by jurisdiction: never one constant (DOMAIN.md section 2).
+
+    `max_load_w` stands in where a forecast does not reach far enough. Where `genset_allowed`, proven fuel covers the
+    duty and the battery floor covers a failed start of `failed_start_h`.
+    """
+
+    name: str
+    jurisdiction: str
+    autonomy_h: float
+    max_load_w: float
+    genset_allowed: bool = False
+    failed_start_h: float = 2.0
+
+    def __post_init__(self) -> None:
+        for name in ("autonomy_h", "max_load_w", "failed_start_h"):
+            if not (isfinite(value := getattr(self, name)) and value >= 0.0):
+                raise ValueError(f"{name} {value} must be zero or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rectifiers:
+    """The rectifier shelf: `count` modules of `module_w` DC each; `efficiency` is DC out over AC in."""
+
+    module_w: float
+    count: int
+    efficiency: float
+
+    def __post_init__(self) -> None:
+        if not (isfinite(self.module_w) and self.module_w > 0.0 and self.count >= 1):
+            raise ValueError("rectifiers need module_w above zero and at least one module")
+        if not 0.0 < self.efficiency <= 1.0:
+            raise ValueError(f"rectifier efficiency {self.efficiency} must be in (0, 1]")
+
+    @property
+    def secure_w(self) -> float:
+        """DC power with one module failed, W."""
+        return self.module_w * (self.count - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bus:
+    """The -48 V bus (magnitudes, V): where it floats and the live backstop below which dispatch never goes.
+
+    `continuity_proven_at` is when the backstop was shown to carry the whole load; None means no dispatch.
+    """
+
+    float_v: float
+    backstop_v: float
+    voltage_step_v: float
+    device_reverts: bool
+    continuity_proven_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inverter:
+    """A bidirectional inverter: what it may export and on whose authority."""
+
+    rated_w: float
+    certificate: str | None
+    transfer_switch_interlocked: bool
+    agreement_expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Genset:
+    """A standby generator with its tank."""
+
+    rated_w: float
+    tank_wh: float
+    proven_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """One cellular base station with its power cabinet."""
+
+    site_id: SiteId
+    name: str
+    latitude: float
+    longitude: float
+    time_zone: str
+    feeder_id: FeederId
+    radio_cluster: RadioClusterId
+    mode: SiteMode
+    simulated: bool
+    dispatch_path: DispatchPath
+    autonomy: AutonomyProfile
+    battery: Battery
+    rectifiers: Rectifiers
+    bus: Bus
+    grid_import_limit_w: float
+    ramp_w_per_step: float
+    pv_rated_w: float
+    inverter: Inverter | None
+    genset: Genset | None
+    tariff: str
+    maintenance: str | None
+    commissioned_at: datetime | None
+
+    def __post_init__(self) -> None:
+        for name in ("grid_import_limit_w", "ramp_w_per_step", "pv_rated_w"):
+            if not (isfinite(value := getattr(self, name)) and value >= 0.0):
+                raise ValueError(f"{self.site_id}: {name} {value} must be zero or more")
+        if not (-90.0 <= self.latitude <= 90.0 and -180.0 <= self.longitude <= 180.0):
+            raise ValueError(f"{self.site_id}: no such place as {self.latitude}, {self.longitude}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feeder:
+    """A distribution feeder with its limits at the substation, W, import positive."""
+
+    feeder_id: FeederId
+    name: str
+    substation: str
+    import_limit_w: float
+    export_limit_w: float
+
+    def __post_init__(self) -> None:
+        for name in ("import_limit_w", "export_limit_w"):
+            if not (isfinite(value := getattr(self, name)) and value >= 0.0):
+                raise ValueError(f"{self.feeder_id}: {name} {value} must be zero or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CriticalSite:
+    """A hospital, a water works: who is to be helped first in an emergency."""
+
+    critical_site_id: CriticalSiteId
+    name: str
+    kind: str
+    latitude: float
+    longitude: float
+    feeder_id: FeederId
+    priority: int
+    demand_profile: str
+    peak_w: float
+    linked_site_ids: tuple[SiteId, ...]
