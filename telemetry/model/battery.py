@@ -32,7 +32,9 @@ class TemperatureBand:
             raise ValueError("a temperature band needs finite numbers")
         if not self.from_c < self.to_c:
             raise ValueError(f"temperature band {self.from_c}..{self.to_c} is empty")
-        if not (self.charge_c_rate >= 0.0 and self.discharge_c_rate >= 0.0 and 0.0 < self.capacity_frac <= 1.0):
+        if not (
+            self.charge_c_rate >= 0.0 and self.discharge_c_rate >= 0.0 and 0.0 < self.capacity_frac <= 1.0
+        ):
             raise ValueError("rates must be zero or more, capacity_frac in (0, 1]")
 
 
@@ -64,7 +66,12 @@ class Battery:
         if not (isfinite(self.rated_wh) and self.rated_wh > 0.0):
             raise ValueError(f"rated_wh {self.rated_wh} must be above zero")
         if not (
-            0.0 <= self.disconnect_soc_frac <= self.backstop_soc_frac <= self.soc_min_frac < self.soc_max_frac <= 1.0
+            0.0
+            <= self.disconnect_soc_frac
+            <= self.backstop_soc_frac
+            <= self.soc_min_frac
+            < self.soc_max_frac
+            <= 1.0
         ):
             raise ValueError("SoC band must satisfy 0 <= disconnect <= backstop <= min < max <= 1")
         if not (0.0 < self.charge_efficiency <= 1.0 and 0.0 < self.discharge_efficiency <= 1.0):

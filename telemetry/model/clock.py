@@ -86,7 +86,7 @@ class PacedClock:
 
     async def sleep(self, duration: timedelta) -> None:
         end = self.now() + duration
-        while (left := end - self.now()) > timedelta(0):
+        while (left := end - self.now()) > timedelta(0):  # noqa: ASYNC110 (the speed may change while we wait)
             await asyncio.sleep(min(self.to_wall(left), _LONGEST_NAP).total_seconds())
 
 

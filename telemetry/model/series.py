@@ -49,7 +49,9 @@ class Forecast:
                 raise ValueError(f"{self.subject_id}: {name} has {len(rows[0])} steps, not 1..{MAX_STEPS}")
         if len(self.values_w[0]) != len(self.cumulative_wh[0]):
             raise ValueError(f"{self.subject_id}: values_w and cumulative_wh differ in length")
-        if not all(isfinite(value) for rows in (self.values_w, self.cumulative_wh) for row in rows for value in row):
+        if not all(
+            isfinite(value) for rows in (self.values_w, self.cumulative_wh) for row in rows for value in row
+        ):
             raise ValueError(f"{self.subject_id}: a forecast must be finite")
 
     @property

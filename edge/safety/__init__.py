@@ -1,0 +1,1 @@
+"""The trusted core: decides whether a plan is safe. Standard library, `telemetry.model` and `edge.plan` only."""
