@@ -40,7 +40,7 @@ CREATE TABLE reading (
     boot_id text NOT NULL,
     sequence bigint NOT NULL,
     grid_v real, grid_hz real, grid_w real, aux_ac_w real, rectifier_w real, load_w real,
-    bus_v real, battery_a real, battery_w real, meter_battery_w real, string_v real[],
+    bus_v real, battery_a real, battery_w real, meter_battery_w real, string_a real[],
     soc_frac real, soh_frac real, battery_c real, ambient_c real,
     pv_w real, genset_w real, fuel_frac real, mains_ok boolean,
     alarms text[] NOT NULL DEFAULT '{}',
@@ -154,6 +154,12 @@ CREATE TABLE rollup (
     PRIMARY KEY (site_id, bucket)
 );
 CREATE INDEX rollup_by_bucket ON rollup (bucket);
+-- Buckets whose readings changed since they were rolled up: written with the readings, so that a crash forgets none.
+CREATE TABLE rollup_due (
+    site_id text NOT NULL,
+    bucket timestamptz NOT NULL,
+    PRIMARY KEY (site_id, bucket)
+);
 
 CREATE TABLE forecast (
     forecast_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -186,7 +192,7 @@ CREATE INDEX incident_open ON incident (state, since DESC);
 
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO cellwatt_ingest, cellwatt_api, cellwatt_loop, cellwatt_control;
 GRANT INSERT, UPDATE, DELETE ON reading, reading_latest, site_quality, feeder_reading, stored_mark, stored_ahead,
-    site_status, rollup TO cellwatt_ingest;
+    site_status, rollup, rollup_due TO cellwatt_ingest;
 GRANT INSERT ON quarantine, site_event TO cellwatt_ingest;
 GRANT INSERT, UPDATE ON reading, reading_latest, rollup, feeder_reading, site_quality TO cellwatt_api;
 GRANT INSERT ON quarantine TO cellwatt_api;

@@ -46,7 +46,7 @@ class Reading:
     battery_a: float | None = None
     battery_w: float | None = None
     meter_battery_w: float | None = None
-    string_v: tuple[float, ...] | None = None
+    string_a: tuple[float, ...] | None = None
     soc_frac: float | None = None
     soh_frac: float | None = None
     battery_c: float | None = None
