@@ -1,0 +1,51 @@
+"""Fixtures that any test may ask for; servers start when the first test asks."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.network_guard import NetworkGuard
+from tests.services import Database, DatabaseServer, running_database_server
+
+
+@pytest.fixture(scope="session")
+def network_guard() -> NetworkGuard:
+    guard = NetworkGuard()
+    guard.install()
+    return guard
+
+
+@pytest.fixture(autouse=True)
+def no_outgoing_connections(network_guard: NetworkGuard) -> Iterator[None]:
+    """Fail a test that reached for another machine, also when its code swallowed the refusal."""
+    network_guard.refused.clear()
+    yield
+    assert not network_guard.refused, f"connections to other machines: {network_guard.refused}"
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServer]:
+    """One embedded PostgreSQL for the session."""
+    with running_database_server(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres_server: DatabaseServer) -> Iterator[Database]:
+    """A fresh migrated database for one test."""
+    with postgres_server.fresh() as fresh:
+        yield fresh
+
+
+@pytest.fixture(scope="module")
+def module_database(postgres_server: DatabaseServer) -> Iterator[Database]:
+    """A migrated database shared by one module's tests."""
+    with postgres_server.fresh() as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def empty_database(postgres_server: DatabaseServer) -> Iterator[Database]:
+    """A database without our schema."""
+    with postgres_server.fresh(migrated=False) as fresh:
+        yield fresh

@@ -1,0 +1,143 @@
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.services import PASSWORDS
+from tests.ui.ops.waiting import gone, wait_for
+from ui.ops.postgres import EmbeddedPostgres, PostgresStartError, free_port, postgres_from_env
+from ui.ops.secrets import DatabaseRole
+
+pytestmark = pytest.mark.database
+
+
+@pytest.fixture(scope="module")
+def first_start(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], int]:
+    """A data folder with one row, what its first start said, and the process id of the server that made it."""
+    folder = tmp_path_factory.mktemp("pg")
+    said: list[str] = []
+    with EmbeddedPostgres(folder, PASSWORDS, progress=said.append) as server:
+        keep(server, 41)
+        pid = server.process.pid
+    return folder, said, pid
+
+
+@pytest.fixture(scope="module")
+def folder(first_start: tuple[Path, list[str], int]) -> Path:
+    return first_start[0]
+
+
+def keep(server: EmbeddedPostgres, number: int) -> None:
+    with psycopg.connect(server.dsn()) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS kept (n integer)")
+        connection.execute("DELETE FROM kept")
+        connection.execute("INSERT INTO kept VALUES (%s)", [number])
+
+
+def kept(server: EmbeddedPostgres) -> int:
+    with psycopg.connect(server.dsn()) as connection:
+        row = connection.execute("SELECT n FROM kept").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_the_first_start_says_what_it_does_and_ends_with_its_block(
+    first_start: tuple[Path, list[str], int],
+) -> None:
+    folder, said, pid = first_start
+    assert any("bootstrap" in line for line in said)
+    assert gone(pid)
+    assert (folder / "data").stat().st_mode & 0o777 == 0o700
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_second_start_finds_the_data_and_refuses_a_wrong_password(folder: Path) -> None:
+    said: list[str] = []
+    with EmbeddedPostgres(folder, PASSWORDS, progress=said.append) as server:
+        keep(server, 43)
+    with EmbeddedPostgres(folder, PASSWORDS, progress=said.append) as server:
+        assert kept(server) == 43
+        with psycopg.connect(server.dsn()) as connection:
+            assert connection.execute("SHOW listen_addresses").fetchone() == ("127.0.0.1",)
+            assert connection.execute("SHOW unix_socket_directories").fetchone() == ("",)
+        wrong = server.dsn().replace(PASSWORDS[DatabaseRole.OWNER], "guess")
+        with pytest.raises(psycopg.OperationalError, match="authentication failed"):
+            psycopg.connect(wrong)
+    assert not any("bootstrap" in line for line in said)
+
+
+def test_a_second_server_on_a_folder_in_use_is_refused(folder: Path) -> None:
+    with EmbeddedPostgres(folder, PASSWORDS) as first:
+        second = EmbeddedPostgres(folder, PASSWORDS, old_server_gone_within_s=0.2)
+        with pytest.raises(PostgresStartError, match=f"process {first.process.pid} already serves"):
+            second.start()
+
+
+def test_kill_9_of_the_parent_ends_the_server_and_keeps_the_data(folder: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.ui.ops.doomed", "postgres", str(folder)],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as parent:
+        assert parent.stdout is not None
+        pid, port = map(int, parent.stdout.readline().split())
+        with psycopg.connect(
+            f"postgresql://127.0.0.1:{port}/cellwatt",
+            user="cellwatt_owner",
+            password=PASSWORDS[DatabaseRole.OWNER],
+        ) as connection:
+            connection.execute("UPDATE kept SET n = 42")
+        parent.send_signal(signal.SIGKILL)
+    assert wait_for(lambda: gone(pid))
+    with EmbeddedPostgres(folder, PASSWORDS) as server:
+        assert kept(server) == 42
+
+
+def test_a_crashed_server_recovers_though_its_number_belongs_to_another_process(folder: Path) -> None:
+    crashing = EmbeddedPostgres(folder, PASSWORDS)
+    crashing.start()
+    keep(crashing, 44)
+    crashing.process.kill()
+    crashing.process.wait()
+    lock = folder / "data" / "postmaster.pid"
+    stranger = subprocess.Popen(["sleep", "60"], user=lock.stat().st_uid)
+    try:
+        lock.write_text(lock.read_text().replace(str(crashing.process.pid), str(stranger.pid), 1))
+        with EmbeddedPostgres(folder, PASSWORDS) as server:
+            assert kept(server) == 44
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_lost_secrets_are_named_as_the_fault(folder: Path) -> None:
+    other = dict.fromkeys(DatabaseRole, "lost")
+    with pytest.raises(PostgresStartError, match="restore the state directory's secrets"):
+        EmbeddedPostgres(folder, lost).start()
+
+
+def test_an_interrupted_first_start_is_made_again(tmp_path: Path) -> None:
+    (tmp_path / "data.new").mkdir()
+    (tmp_path / "data.new" / "half").write_text("")
+    with EmbeddedPostgres(tmp_path, PASSWORDS) as server, psycopg.connect(server.dsn()) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert not (tmp_path / "data.new").exists()
+
+
+def test_database_url_means_no_embedded_server(tmp_path: Path) -> None:
+    url = "postgresql://boss:x@db.example/fleet"
+    with postgres_from_env({"DATABASE_URL": url}, tmp_path, PASSWORDS) as server:
+        assert server.dsn() == url
+        assert server.dsn(DatabaseRole.API) == "postgresql://cellwatt_api:test-cellwatt_api@db.example/fleet"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_port_in_use_is_not_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = server.getsockname()[1]
+        assert free_port(taken) != taken
+    assert free_port(taken) == taken
