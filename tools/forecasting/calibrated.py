@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -78,8 +78,13 @@ def backtest_origins(history: LoadHistory, total: int, folds: int, train: int) -
     return tuple(latest - k * day for k in range(folds) if latest - k * day >= train)
 
 
+def train_steps(model: PointModel, history: LoadHistory, total: int) -> int:
+    """Return the steps a model needs before an origin to be backtested over `total` steps."""
+    return model.needs_days * history.steps_per_day + (total if model.needs_days > 7 else 0)
+
+
 def run_backtest(
-    model: PointModel, history: LoadHistory, start: datetime, steps: int, *, folds: int, train_days: int
+    model: PointModel, history: LoadHistory, start: datetime, steps: int, *, folds: int
 ) -> Backtest:
     """Backtest a model at the time of day and horizon at which it is about to be served.
 
@@ -90,7 +95,7 @@ def run_backtest(
     total = ahead + steps
     if steps < 1 or ahead < 0 or total * history.step > MAX_HORIZON:
         raise NoForecastError(f"forecasts reach from the end of the history to {MAX_HORIZON} after it")
-    origins = backtest_origins(history, total, folds, train_days * history.steps_per_day)
+    origins = backtest_origins(history, total, folds, train_steps(model, history, total))
     if not origins:
         raise NoForecastError(
             f"{history.steps / history.steps_per_day:.1f} days of history allow no backtest"
@@ -110,16 +115,14 @@ class Calibrated:
         model: The rule that gives the expected path.
         quantity: What is forecast, unit at the end.
         folds: Daily backtests behind the intervals.
-        train_days: Days that must lie before the earliest backtest.
         lower_bound: Least possible value (0 for a load), or None.
     """
 
     model: PointModel
     quantity: str = "load_w"
     folds: int = 7
-    train_days: int = 7
     lower_bound: float | None = 0.0
-    eligibility: Eligibility = Eligibility()
+    eligibility: Eligibility = field(default_factory=Eligibility)
 
     def fit(self, history: LoadHistory) -> FittedCalibrated:
         """Keep the sites with enough history; the rest are named absent with the reason.
@@ -145,9 +148,7 @@ class FittedCalibrated:
     def predict(self, start: datetime, steps: int) -> FleetForecast:
         """Return quantiles for `steps` grid steps from `start`."""
         own = self.settings
-        tested = run_backtest(
-            own.model, self.history, start, steps, folds=own.folds, train_days=own.train_days
-        )
+        tested = run_backtest(own.model, self.history, start, steps, folds=own.folds)
         values, cumulative = interval_paths(self.history, tested, own.lower_bound)
         return FleetForecast(
             site_ids=self.history.site_ids,

@@ -52,6 +52,11 @@ class PointModel(Protocol):
         """Version of the rule and its settings."""
         ...
 
+    @property
+    def needs_days(self) -> int:
+        """Days that must lie before an origin, the horizon apart."""
+        ...
+
     def paths(self, history: LoadHistory, origins: Sequence[int], steps: int) -> Float32:
         """Return the paths from several origins, shape (origins, sites, steps).
 

@@ -31,6 +31,11 @@ class SeasonalNaive:
         """Version of the rule."""
         return "1"
 
+    @property
+    def needs_days(self) -> int:
+        """Days that must lie before an origin."""
+        return 7 if self.season == "week" else 1
+
     def paths(self, history: LoadHistory, origins: Sequence[int], steps: int) -> npt.NDArray[np.float32]:
         """Return the paths from several origins, shape (origins, sites, steps)."""
         values = filled(history)

@@ -48,6 +48,11 @@ class ProphetModel:
         """Version of the rule and its settings."""
         return f"1:hourly:cp25:{self.changepoint_prior:g}:it{self.iterations}"
 
+    @property
+    def needs_days(self) -> int:
+        """Days that must lie before an origin."""
+        return 7
+
     def paths(self, history: LoadHistory, origins: Sequence[int], steps: int) -> npt.NDArray[np.float32]:
         """Return the paths from several origins, shape (origins, sites, steps)."""
         tasks = [(history, o, s, steps, self) for o in origins for s in range(len(history.site_ids))]

@@ -32,8 +32,8 @@ class BatchedRidge:
 
     harmonics: int = 8
     day_harmonics: int = 5
-    half_life_d: float = 14.0
-    penalty: float = 1e-4
+    half_life_d: float = 30.0
+    penalty: float = 1e-3
     carry: float = 0.5
     carry_half_life_d: float = 2.0
 
@@ -46,6 +46,11 @@ class BatchedRidge:
     def version(self) -> str:
         """Version of the rule and the settings that change its figures."""
         return f"1:h{self.harmonics}/{self.day_harmonics}:hl{self.half_life_d:g}:p{self.penalty:g}:c{self.carry:g}"
+
+    @property
+    def needs_days(self) -> int:
+        """Days that must lie before an origin."""
+        return 7
 
     def paths(self, history: LoadHistory, origins: Sequence[int], steps: int) -> Float32:
         """Return the paths from several origins, shape (origins, sites, steps)."""

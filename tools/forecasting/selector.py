@@ -1,0 +1,189 @@
+"""Choose per site what is served: by backtest inside the history, and never what loses to seasonal naive there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from tools.forecasting.boosted import Boosted
+from tools.forecasting.calibrated import (
+    Backtest,
+    Eligibility,
+    backtest_origins,
+    eligible,
+    interval_paths,
+    run_backtest,
+    train_steps,
+)
+from tools.forecasting.fleet_forecast import FleetForecast
+from tools.forecasting.forecaster import NoForecastError, PointModel
+from tools.forecasting.history import LoadHistory
+from tools.forecasting.naive import SeasonalNaive
+from tools.forecasting.ridge import BatchedRidge
+
+GATE = (SeasonalNaive(season="week"), SeasonalNaive(season="day"))
+PRIOR_FOLDS = 7.0
+"""Weight of the fleet's verdict against a site's own backtests, in backtests."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selector:
+    """Serve each site the model, or the mean of two models, that did best in backtests; a Forecaster.
+
+    A candidate that lost to the better of both seasonal naives at a site is never served there. Among the others
+    the site's own record and the fleet's are weighed, since a few backtests of one site are mostly luck.
+
+    Attributes:
+        candidates: Models besides the naives, which always take part.
+        blend: Whether the mean of any two candidates is a candidate too.
+        folds: Daily backtests.
+    """
+
+    candidates: tuple[PointModel, ...] = (BatchedRidge(), Boosted())
+    blend: bool = True
+    quantity: str = "load_w"
+    folds: int = 7
+    lower_bound: float | None = 0.0
+    eligibility: Eligibility = field(default_factory=Eligibility)
+
+    def fit(self, history: LoadHistory) -> FittedSelector:
+        """Keep the sites with enough history; the rest are named absent with the reason.
+
+        Raises:
+            NoForecastError: No site has enough history.
+        """
+        keep, degraded, absent = eligible(history, self.eligibility)
+        if keep.size == 0:
+            raise NoForecastError("no site has enough history: " + next(iter(absent.values()), "no sites"))
+        return FittedSelector(settings=self, history=history.rows(keep), degraded=degraded, absent=absent)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What the backtests said.
+
+    Attributes:
+        names: Candidates in order; the first two are the naives.
+        error: Mean absolute backtest error, shape (candidates, sites).
+        chosen: Index of the served candidate, shape (sites,).
+        tested: Backtest of what is served.
+    """
+
+    names: tuple[str, ...]
+    error: npt.NDArray[np.float64]
+    chosen: npt.NDArray[np.intp]
+    tested: Backtest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittedSelector:
+    """A selector with the history it may use."""
+
+    settings: Selector
+    history: LoadHistory
+    degraded: dict[str, str]
+    absent: dict[str, str]
+
+    def select(self, start: datetime, steps: int) -> Selection:
+        """Backtest all candidates as they would be served and choose one per site."""
+        own = self.settings
+        total = self.history.index_of(start) - self.history.steps + steps
+        tests: dict[str, Backtest] = {}
+        for model in (*GATE, *own.candidates):
+            if backtest_origins(self.history, total, own.folds, train_steps(model, self.history, total)):
+                tests[model.name] = run_backtest(model, self.history, start, steps, folds=own.folds)
+        if not tests:
+            raise NoForecastError("the history allows no backtest of any model")
+        tests = _same_origins(tests)
+        if own.blend:
+            tests |= _blends(tests)
+        error = np.stack([tested.error for tested in tests.values()])
+        names = tuple(tests)
+        gate = np.array([name.startswith("naive_") and "+" not in name for name in names])
+        chosen = choose(error, gate, len(next(iter(tests.values())).origins))
+        return Selection(names=names, error=error, chosen=chosen, tested=_served(tests, chosen))
+
+    def predict(self, start: datetime, steps: int) -> FleetForecast:
+        """Return quantiles for `steps` grid steps from `start`, by the model chosen for each site."""
+        own = self.settings
+        selection = self.select(start, steps)
+        values, cumulative = interval_paths(self.history, selection.tested, own.lower_bound)
+        version = {m.name: m.version for m in (*GATE, *own.candidates)}
+        return FleetForecast(
+            site_ids=self.history.site_ids,
+            quantity=own.quantity,
+            start=start,
+            step=self.history.step,
+            values=values,
+            cumulative_wh=cumulative,
+            model=tuple(selection.names[k] for k in selection.chosen),
+            version="selector-1|" + "|".join(f"{name}:{text}" for name, text in version.items()),
+            made_at=self.history.end,
+            degraded=self.degraded,
+            absent=self.absent,
+        )
+
+
+def choose(error: npt.NDArray[np.float64], gate: npt.NDArray[np.bool_], folds: int) -> npt.NDArray[np.intp]:
+    """Return the candidate served at each site.
+
+    Args:
+        error: Mean absolute backtest error, shape (candidates, sites); NaN where a site had nothing to score.
+        gate: Which candidates are seasonal naives.
+        folds: Backtests behind each error.
+    """
+    known = np.where(np.isfinite(error), error, np.inf)
+    naive = known[gate].min(axis=0) if gate.any() else np.full(error.shape[1], np.inf)
+    finite = np.isfinite(naive) & (naive > 0.0)
+    ratio = np.divide(known, naive, out=np.ones_like(known), where=finite)
+    fleet = np.median(ratio[:, finite], axis=1) if finite.any() else np.ones(error.shape[0])
+    score = (folds * ratio + PRIOR_FOLDS * fleet[:, None]) / (folds + PRIOR_FOLDS)
+    score = np.where(np.isfinite(known) & (known <= naive), score, np.inf)
+    return np.asarray(np.argmin(score, axis=0), dtype=np.intp)
+
+
+def _same_origins(tests: Mapping[str, Backtest]) -> dict[str, Backtest]:
+    """Cut every backtest to the origins that all share (the latest ones), so that errors compare like with like."""
+    fewest = min(len(tested.origins) for tested in tests.values())
+    return {
+        name: Backtest(
+            origins=tested.origins[:fewest],
+            ahead=tested.ahead,
+            residuals=tested.residuals[:fewest],
+            point=tested.point,
+        )
+        for name, tested in tests.items()
+    }
+
+
+def _blends(tests: Mapping[str, Backtest]) -> dict[str, Backtest]:
+    """Return the mean of every two candidates, two naives apart."""
+    half = np.float32(0.5)
+    found = {}
+    for (a, one), (b, two) in combinations(tests.items(), 2):
+        if a.startswith("naive_") and b.startswith("naive_"):
+            continue
+        found[f"{a}+{b}"] = Backtest(
+            origins=one.origins,
+            ahead=one.ahead,
+            residuals=half * (one.residuals + two.residuals),
+            point=half * (one.point + two.point),
+        )
+    return found
+
+
+def _served(tests: Mapping[str, Backtest], chosen: npt.NDArray[np.intp]) -> Backtest:
+    """Return the backtest of a fleet in which each site is served its chosen candidate."""
+    every = list(tests.values())
+    residuals = every[0].residuals.copy()
+    point = every[0].point.copy()
+    for k in np.unique(chosen):
+        rows = chosen == k
+        residuals[:, rows] = every[k].residuals[:, rows]
+        point[rows] = every[k].point[rows]
+    return Backtest(origins=every[0].origins, ahead=every[0].ahead, residuals=residuals, point=point)
