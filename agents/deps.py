@@ -1,0 +1,49 @@
+"""What the graph is given by the composition root. All callables of `tools.deps.Deps` may block: nodes run them in threads."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from agents.model_client import ChatModel
+from telemetry.model.clock import Clock
+from tools.deps import Deps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSettings:
+    """How long and how often. Wall time where the name says so, else domain time.
+
+    Attributes:
+        max_rounds: Plans tried when the validator rejects.
+        horizon: How far ahead the automated cycle looks for a peak.
+        lead: A plan's window starts at least this far ahead, so that approval and sending fit in.
+        step_timeout: Wall time for one node, forecasting included.
+        poll: Wall time between two looks at control's answer.
+        acknowledge_within: How long after the request control and the sites have to answer.
+        grace: How long after a plan's end the telemetry is given to arrive.
+        read_only_steps: Tool calls in one chat turn.
+    """
+
+    max_rounds: int = 3
+    horizon: timedelta = timedelta(hours=24)
+    lead: timedelta = timedelta(minutes=2)
+    step_timeout: timedelta = timedelta(minutes=5)
+    poll: timedelta = timedelta(milliseconds=200)
+    acknowledge_within: timedelta = timedelta(minutes=5)
+    grace: timedelta = timedelta(minutes=2)
+    read_only_steps: int = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentDeps:
+    """The tools, the model behind its seam, and the clock.
+
+    `model` is the policy planner itself or a model wrapped by `model_client.WithFallback`; `extra` names further facts
+    that go into a plan's provenance.
+    """
+
+    tools: Deps
+    model: ChatModel
+    clock: Clock
+    settings: AgentSettings = field(default_factory=AgentSettings)
+    extra: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""The agent, against real PostgreSQL and a real HTTP endpoint."""
