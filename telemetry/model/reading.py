@@ -18,10 +18,11 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldQuality:
-    """The verdict on one field and why."""
+    """The verdict on one field and why; a bad value is kept aside in `raw`, and the field itself becomes None."""
 
     verdict: Verdict
     reason: str
+    raw: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
