@@ -129,8 +129,15 @@ CREATE TABLE fleet_mode (
 CREATE FUNCTION guard_plan_status() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     who text := session_user;
-    step text := OLD.status || '>' || NEW.status;
+    step text;
 BEGIN
+    IF TG_OP = 'INSERT' THEN
+        IF who = 'cellwatt_loop' AND NEW.status <> 'proposed' THEN
+            RAISE EXCEPTION 'plan %: % may only propose', NEW.plan_id, who;
+        END IF;
+        RETURN NEW;
+    END IF;
+    step := OLD.status || '>' || NEW.status;
     IF NEW.doc IS DISTINCT FROM OLD.doc OR NEW.envelope_digest <> OLD.envelope_digest
         OR NEW.window_start <> OLD.window_start OR NEW.window_end <> OLD.window_end
         OR NEW.supersedes IS DISTINCT FROM OLD.supersedes THEN
@@ -153,7 +160,7 @@ BEGIN
     END IF;
     RETURN NEW;
 END $$;
-CREATE TRIGGER plan_status BEFORE UPDATE ON plan FOR EACH ROW EXECUTE FUNCTION guard_plan_status();
+CREATE TRIGGER plan_status BEFORE INSERT OR UPDATE ON plan FOR EACH ROW EXECUTE FUNCTION guard_plan_status();
 
 -- Audit: append-only, hash-chained by one writer at a time; the writer's role is stamped, not claimed.
 CREATE TABLE audit (
@@ -222,7 +229,9 @@ GRANT UPDATE ON dispatch_report TO cellwatt_loop;
 GRANT INSERT (plan_id, requested_at) ON dispatch_request TO cellwatt_loop;
 GRANT INSERT (plan_id, envelope_digest, tier, approver, approved_at, expires_at) ON approval
     TO cellwatt_api, cellwatt_control;
-GRANT INSERT ON plan_decline, control_request, fleet_mode TO cellwatt_api;
+GRANT INSERT ON plan_decline, fleet_mode TO cellwatt_api;
+-- Control's own command line can stop the fleet while the API is down.
+GRANT INSERT ON control_request TO cellwatt_api, cellwatt_control;
 GRANT UPDATE ON fleet_mode TO cellwatt_api;
 GRANT INSERT ON plan_verdict, dispatch_outcome, control_outcome, command, command_sequence, acknowledgement
     TO cellwatt_control;

@@ -1,0 +1,205 @@
+"""The one way to ask what sites reported: latest state, windows, roll-ups, aggregates."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from psycopg import AsyncConnection, sql
+from psycopg.rows import AsyncRowFactory, dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from telemetry.model.reading import FieldQuality, Reading, SiteState, SiteStatus, Verdict
+from telemetry.model.series import STEP
+from telemetry.model.site import FeederId, SiteId
+
+METRICS = (
+    "load_w", "load_w_min", "load_w_max", "grid_w", "grid_w_max", "aux_ac_w", "pv_w", "rectifier_w", "battery_w",
+    "charge_wh", "discharge_wh", "meter_battery_w", "soc_frac", "bus_v", "bus_v_min", "battery_c", "ambient_c",
+)  # fmt: skip
+RAW_METRICS = (
+    "load_w", "grid_w", "aux_ac_w", "pv_w", "rectifier_w", "battery_w", "meter_battery_w", "soc_frac", "bus_v",
+    "battery_a", "battery_c", "ambient_c", "genset_w",
+)  # fmt: skip
+MAX_POINTS = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bucket:
+    """A quarter of an hour of one metric: `value` is its mean (or energy), None where nothing was measured."""
+
+    start: datetime
+    value: float | None
+    completeness: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One down-sampled stretch of one metric: mean and extremes."""
+
+    at: datetime
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """What one site's battery did in one quarter of an hour, by the independent meter, Wh (charging positive)."""
+
+    site_id: SiteId
+    start: datetime
+    energy_wh: float
+    completeness: float
+
+
+class ReadingStore:
+    """Typed queries over readings and roll-ups; read-only."""
+
+    def __init__(self, pool: AsyncConnectionPool[AsyncConnection]) -> None:
+        self._pool = pool
+
+    async def latest(self, site_ids: Sequence[SiteId] | None = None) -> dict[SiteId, Reading]:
+        """Return the newest reading of each site (or of those asked for)."""
+        rows = await self._rows(
+            "SELECT * FROM reading_latest WHERE %(ids)s::text[] IS NULL OR site_id = ANY(%(ids)s) ORDER BY site_id",
+            {"ids": None if site_ids is None else list(site_ids)},
+        )
+        return {SiteId(row["site_id"]): to_reading(row) for row in rows}
+
+    async def statuses(self) -> dict[SiteId, SiteStatus]:
+        """Return each site's last word about itself."""
+        rows = await self._rows("SELECT * FROM site_status ORDER BY site_id", {})
+        return {
+            SiteId(row["site_id"]): SiteStatus(**{**row, "state": SiteState(row["state"])}) for row in rows
+        }
+
+    async def quality_scores(self) -> dict[SiteId, float]:
+        """Return the quality score of each site, 0..1."""
+        rows = await self._rows("SELECT site_id, score FROM site_quality", {})
+        return {SiteId(row["site_id"]): float(row["score"]) for row in rows}
+
+    async def quality_reasons(self) -> dict[SiteId, dict[str, str]]:
+        """Return what is doubtful in each site's newest batch, by field."""
+        rows = await self._rows("SELECT site_id, reasons FROM site_quality", {})
+        return {SiteId(row["site_id"]): row["reasons"] for row in rows}
+
+    async def buckets(
+        self, metric: str, site_ids: Sequence[SiteId], start: datetime, end: datetime
+    ) -> dict[SiteId, list[Bucket]]:
+        """Return quarter-hour values of one metric for several sites over `[start, end)`, in order of time.
+
+        Raises:
+            ValueError: No such metric.
+        """
+        column = _column(metric, METRICS)
+        query = sql.SQL(
+            "SELECT site_id, bucket, {}::float8, completeness::float8 FROM rollup"
+            " WHERE site_id = ANY(%s) AND bucket >= %s AND bucket < %s ORDER BY site_id, bucket"
+        ).format(column)
+        found: dict[SiteId, list[Bucket]] = {site_id: [] for site_id in site_ids}
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(query, [list(site_ids), start, end])
+            for site_id, bucket, value, completeness in await cursor.fetchall():
+                found[SiteId(site_id)].append(Bucket(start=bucket, value=value, completeness=completeness))
+        return found
+
+    async def window(
+        self, metric: str, site_id: SiteId, start: datetime, end: datetime, points: int = MAX_POINTS
+    ) -> list[Point]:
+        """Return raw readings of one metric down-sampled to at most `points`, keeping extremes.
+
+        Raises:
+            ValueError: No such metric, an empty window, or more than `MAX_POINTS` points.
+        """
+        if not start < end:
+            raise ValueError(f"window {start.isoformat()}..{end.isoformat()} is empty")
+        if not 1 <= points <= MAX_POINTS:
+            raise ValueError(f"points {points} must be 1..{MAX_POINTS}")
+        query = sql.SQL(
+            "SELECT date_bin(%s, at, %s) AS slot, avg({0})::float8 AS mean, min({0})::float8 AS low,"
+            " max({0})::float8 AS high FROM reading WHERE site_id = %s AND at >= %s AND at < %s AND {0} IS NOT NULL"
+            " GROUP BY slot ORDER BY slot"
+        ).format(_column(metric, RAW_METRICS))
+        slot = max((end - start) / points, timedelta(milliseconds=1))
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(query, [slot, start, site_id, start, end])
+            rows = await cursor.fetchall()
+        return [Point(at=at, mean=mean, low=low, high=high) for at, mean, low, high in rows]
+
+    async def delivered(self, site_ids: Sequence[SiteId], start: datetime, end: datetime) -> list[Delivered]:
+        """Return the metered battery energy of each site and quarter of an hour in `[start, end)`."""
+        rows = await self._rows(
+            "SELECT site_id, bucket, coalesce(meter_battery_w, battery_w)::float8 * 0.25 AS energy_wh,"
+            " completeness::float8 FROM rollup WHERE site_id = ANY(%(ids)s) AND bucket >= %(start)s"
+            " AND bucket < %(end)s AND coalesce(meter_battery_w, battery_w) IS NOT NULL ORDER BY site_id, bucket",
+            {"ids": list(site_ids), "start": start, "end": end},
+        )
+        return [
+            Delivered(
+                site_id=SiteId(row["site_id"]),
+                start=row["bucket"],
+                energy_wh=row["energy_wh"],
+                completeness=row["completeness"],
+            )
+            for row in rows
+        ]
+
+    async def discharged_since(self, start: datetime) -> dict[SiteId, float]:
+        """Return the energy that each battery has given since `start`, Wh."""
+        rows = await self._rows(
+            "SELECT site_id, sum(discharge_wh)::float8 AS wh FROM rollup WHERE bucket >= %(start)s GROUP BY site_id",
+            {"start": start},
+        )
+        return {SiteId(row["site_id"]): float(row["wh"]) for row in rows}
+
+    async def background(
+        self, feeder_ids: Sequence[FeederId], start: datetime, end: datetime
+    ) -> dict[FeederId, list[tuple[datetime, float]]]:
+        """Return each feeder's metered background load as quarter-hour means over `[start, end)`, W."""
+        rows = await self._rows(
+            "SELECT feeder_id, date_bin(%(step)s, at, 'epoch') AS slot, avg(background_w)::float8 AS mean_w"
+            " FROM feeder_reading WHERE feeder_id = ANY(%(ids)s) AND at >= %(start)s AND at < %(end)s"
+            " GROUP BY feeder_id, slot ORDER BY feeder_id, slot",
+            {"ids": list(feeder_ids), "start": start, "end": end, "step": STEP},
+        )
+        found: dict[FeederId, list[tuple[datetime, float]]] = {feeder_id: [] for feeder_id in feeder_ids}
+        for row in rows:
+            found[FeederId(row["feeder_id"])].append((row["slot"], row["mean_w"]))
+        return found
+
+    async def feeder_import(
+        self, site_ids: Sequence[SiteId], start: datetime, end: datetime
+    ) -> list[tuple[datetime, float]]:
+        """Return the summed grid import of the sites as quarter-hour means over `[start, end)`, W."""
+        rows = await self._rows(
+            "SELECT bucket, sum(grid_w)::float8 AS total_w FROM rollup WHERE site_id = ANY(%(ids)s)"
+            " AND bucket >= %(start)s AND bucket < %(end)s GROUP BY bucket ORDER BY bucket",
+            {"ids": list(site_ids), "start": start, "end": end},
+        )
+        return [(row["bucket"], row["total_w"]) for row in rows]
+
+    async def _rows(self, query: str, arguments: dict[str, object]) -> list[dict[str, Any]]:
+        factory: AsyncRowFactory[dict[str, Any]] = dict_row
+        async with self._pool.connection() as connection, connection.cursor(row_factory=factory) as cursor:
+            await cursor.execute(query.encode(), arguments)
+            return await cursor.fetchall()
+
+
+def to_reading(row: dict[str, Any]) -> Reading:
+    """Return the reading that a row of `reading` or `reading_latest` holds."""
+    quality = {
+        name: FieldQuality(verdict=Verdict(verdict), reason=reason, raw=raw)
+        for name, (verdict, reason, raw) in (row["quality"] or {}).items()
+    }
+    lists = {
+        "string_a": None if row["string_a"] is None else tuple(row["string_a"]),
+        "alarms": tuple(row["alarms"]),
+    }
+    return Reading(**{**row, **lists, "quality": quality})
+
+
+def _column(metric: str, known: Sequence[str]) -> sql.Identifier:
+    if metric not in known:
+        raise ValueError(f"no metric {metric!r}; one of {', '.join(known)}")
+    return sql.Identifier(metric)
