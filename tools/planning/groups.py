@@ -1,0 +1,150 @@
+"""Sites that are alike are added up into one super-battery; this file says which, and with what limits."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tools.planning.prepare import Prepared
+from tools.planning.problem import Floats, Ints
+from tools.planning.radio import cluster_raise_wh
+from tools.planning.viability import stored_wh, sure_caps
+
+GROUPS_PER_FEEDER = 4
+"""Aim for so many super-batteries per feeder: more follow the sites closer and cost more time."""
+SITES_PER_GROUP = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Limits:
+    """What the sites of each group can do together, shape (groups, steps); sums, so no plan is excluded."""
+
+    charge_w: Floats
+    discharge_w: Floats
+    floor_wh: Floats
+    ceiling_wh: Floats
+    ramp_w: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Groups:
+    """Super-batteries.
+
+    Attributes:
+        of_site: Group of each site, -1 for a site that is not moved, shape (sites,).
+        feeder: Feeder of each group, shape (groups,).
+        efficiency_class: Class of each group.
+        initial_wh: Energy at the start.
+        start_w: Power at the start.
+        budget_wh: Most that may be discharged, at the terminals.
+        self_use_w: Discharge that displaces own import, shape (groups, steps).
+        previous_w: Setpoints in force, shape (groups, steps).
+        tight: Limits with ramps and radio clusters.
+        loose: Limits without.
+    """
+
+    of_site: Ints
+    feeder: Ints
+    efficiency_class: Ints
+    initial_wh: Floats
+    start_w: Floats
+    budget_wh: Floats
+    self_use_w: Floats
+    previous_w: Floats
+    tight: Limits
+    loose: Limits
+
+    @property
+    def count(self) -> int:
+        return int(self.feeder.shape[0])
+
+
+def sum_by(group: Ints, values: Floats, count: int) -> Floats:
+    """Sum rows of `values` by group, rows with group -1 left out."""
+    used = group >= 0
+    if values.ndim == 1:
+        return np.bincount(group[used], weights=values[used], minlength=count).astype(np.float64)
+    order = np.argsort(group[used], kind="stable")
+    rows = group[used][order]
+    out = np.zeros((count, values.shape[1]))
+    if rows.size:
+        starts = np.flatnonzero(np.concatenate([[True], rows[1:] != rows[:-1]]))
+        out[rows[starts]] = np.add.reduceat(values[used][order], starts, axis=0)
+    return out
+
+
+def make_groups(prepared: Prepared) -> Groups:
+    """Group active sites by feeder, efficiency class and how long they can discharge."""
+    problem = prepared.problem
+    of_site, feeder, kind = _assign(prepared)
+    count = feeder.shape[0]
+    self_use = problem.load_cap_w if problem.self_use_w is None else problem.self_use_w
+    previous = problem.objectives.previous_w
+    no_ramp = np.full(problem.sites, np.inf)
+    return Groups(
+        of_site=of_site, feeder=feeder, efficiency_class=kind,
+        initial_wh=sum_by(of_site, problem.initial_wh, count), start_w=sum_by(of_site, problem.start_w, count),
+        budget_wh=sum_by(of_site, problem.discharge_budget_wh, count), self_use_w=sum_by(of_site, self_use, count),
+        previous_w=np.zeros((count, problem.steps)) if previous is None else sum_by(of_site, previous, count),
+        tight=_limits(prepared, of_site, count, problem.ramp_w, clusters=True),
+        loose=_limits(prepared, of_site, count, no_ramp, clusters=False),
+    )  # fmt: skip
+
+
+def _assign(prepared: Prepared) -> tuple[Ints, Ints, Ints]:
+    """Return the group of each site, and feeder and class of each group."""
+    problem = prepared.problem
+    of_site = np.full(problem.sites, -1, dtype=np.int64)
+    usable = np.flatnonzero(prepared.active)
+    key = problem.feeder[usable] * problem.classes + problem.efficiency_class[usable]
+    span = np.maximum(problem.initial_wh, prepared.ceiling_wh.max(axis=1)) - prepared.floor_wh.min(axis=1)
+    hours = (span / np.maximum(prepared.own_discharge_w.mean(axis=1), 1.0))[usable]
+    order = np.lexsort((hours, key))
+    usable, key = usable[order], key[order]
+    feeders: list[int] = []
+    kinds: list[int] = []
+    cells, starts, sizes = np.unique(key, return_index=True, return_counts=True)
+    classes_here = np.bincount(cells // problem.classes, minlength=problem.feeders)
+    for cell, start, size in zip(cells.tolist(), starts.tolist(), sizes.tolist(), strict=True):
+        feeder = cell // problem.classes
+        bins = max(1, min(GROUPS_PER_FEEDER // int(classes_here[feeder]), size // SITES_PER_GROUP))
+        part = np.arange(size) * bins // size
+        of_site[usable[start : start + size]] = len(feeders) + part
+        feeders += [feeder] * bins
+        kinds += [cell % problem.classes] * bins
+    return of_site, np.array(feeders, dtype=np.int64), np.array(kinds, dtype=np.int64)
+
+
+def _limits(prepared: Prepared, group: Ints, count: int, ramp_w: Floats, *, clusters: bool) -> Limits:
+    """Add up what each site can reach on its own: every one of these bounds holds for the site, so their sum holds."""
+    problem, step_h = prepared.problem, prepared.problem.step_h
+    ones = np.ones((problem.sites, problem.steps))
+    _, charge = sure_caps(prepared.own_charge_w, ones, ramp_w)
+    _, discharge = sure_caps(prepared.own_discharge_w, ones, ramp_w)
+    low, high = _reachable(prepared, charge, discharge)
+    before_low = np.concatenate([problem.initial_wh[:, None], low[:, :-1]], axis=1)
+    before_high = np.concatenate([problem.initial_wh[:, None], high[:, :-1]], axis=1)
+    charge = np.minimum(charge, np.maximum(high - before_low, 0.0) / (prepared.eta_c[:, None] * step_h))
+    discharge = np.minimum(discharge, np.maximum(before_high - low, 0.0) * prepared.eta_d[:, None] / step_h)
+    floor = sum_by(group, low, count)
+    if clusters:
+        floor = floor + cluster_raise_wh(problem, group, low)
+    ceiling = sum_by(group, high, count)
+    return Limits(
+        charge_w=sum_by(group, charge, count), discharge_w=sum_by(group, discharge, count),
+        floor_wh=np.minimum(floor, ceiling), ceiling_wh=ceiling, ramp_w=sum_by(group, ramp_w, count),
+    )  # fmt: skip
+
+
+def _reachable(prepared: Prepared, charge_w: Floats, discharge_w: Floats) -> tuple[Floats, Floats]:
+    """Return the lowest and highest energy that each site can hold at the end of each step and still keep later floors."""
+    problem, step_h = prepared.problem, prepared.problem.step_h
+    up = charge_w * prepared.eta_c[:, None] * step_h
+    down = -stored_wh(-discharge_w, prepared.eta_c[:, None], prepared.eta_d[:, None], step_h)
+    low, high = problem.floor_wh.copy(), prepared.ceiling_wh.copy()
+    for t in range(problem.steps - 2, -1, -1):
+        low[:, t] = np.maximum(low[:, t], low[:, t + 1] - up[:, t + 1])
+    bottom = top = problem.initial_wh
+    for t in range(problem.steps):
+        bottom = low[:, t] = np.maximum(low[:, t], bottom - down[:, t])
+        top = high[:, t] = np.minimum(high[:, t], top + up[:, t])
+    return low, np.maximum(high, low)

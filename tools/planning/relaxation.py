@@ -1,0 +1,251 @@
+"""The super-battery relaxation as a linear programme: its value is a bound, its solution a target for the split."""
+
+from dataclasses import dataclass
+
+import highspy
+import numpy as np
+from scipy.sparse import coo_array
+
+from tools.planning.cost import import_change_w, meter_price, site_cost
+from tools.planning.groups import Groups, Limits
+from tools.planning.prepare import Prepared
+from tools.planning.problem import Floats, Ints
+
+KILO = 1000.0
+"""The programme counts in kW and kWh: numbers near one keep a simplex solver accurate."""
+BOUND_SLACK = 1e-7
+"""Share of a bound that is given away for the solver's tolerance."""
+
+
+class SolverError(RuntimeError):
+    """The LP solver did not reach an optimum; carries its own words."""
+
+
+class _Rows:
+    """Collects a sparse linear programme block by block."""
+
+    def __init__(self) -> None:
+        self.low: list[Floats] = []
+        self.high: list[Floats] = []
+        self.cost: list[Floats] = []
+        self.columns = 0
+        self.rows = 0
+        self.row_low: list[Floats] = []
+        self.row_high: list[Floats] = []
+        self.cells: list[tuple[Ints, Ints, Floats]] = []
+
+    def column(
+        self, shape: tuple[int, ...], low: Floats | float, high: Floats | float, price: Floats | float
+    ) -> Ints:
+        size = int(np.prod(shape))
+        for store, value in ((self.low, low), (self.high, high), (self.cost, price)):
+            store.append(np.broadcast_to(np.asarray(value, dtype=np.float64), shape).ravel())
+        self.columns += size
+        return np.arange(self.columns - size, self.columns).reshape(shape)
+
+    def row(self, shape: tuple[int, ...], low: Floats | float, high: Floats | float) -> Ints:
+        size = int(np.prod(shape))
+        self.row_low.append(np.broadcast_to(np.asarray(low, dtype=np.float64), shape).ravel())
+        self.row_high.append(np.broadcast_to(np.asarray(high, dtype=np.float64), shape).ravel())
+        self.rows += size
+        return np.arange(self.rows - size, self.rows).reshape(shape)
+
+    def put(self, row: Ints, column: Ints, value: Floats | float) -> None:
+        row, column = np.broadcast_arrays(row, column)
+        values = np.broadcast_to(np.asarray(value, dtype=np.float64), row.shape)
+        self.cells.append((row.ravel(), column.ravel(), values.ravel()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Answer:
+    """Value of the programme and what it asks of each group, shape (groups, steps), W."""
+
+    value: float
+    charge_w: Floats
+    discharge_w: Floats
+
+
+class Relaxation:
+    """The relaxation of some feeders; those that share no term are solved one by one."""
+
+    def __init__(self, prepared: Prepared, groups: Groups, feeders: Ints) -> None:
+        self._prepared = prepared
+        self._groups = groups
+        self._feeders = feeders
+        self._mine = np.flatnonzero(np.isin(groups.feeder, feeders))
+        self._rows = _Rows()
+        self._group_columns()
+        self._feeder_columns()
+        self._solver = self._load()
+
+    @property
+    def mine(self) -> Ints:
+        """Groups on the feeders of this programme."""
+        return self._mine
+
+    def _group_columns(self) -> None:
+        problem, groups, mine, rows = self._prepared.problem, self._groups, self._mine, self._rows
+        goal, step_h, kind = problem.objectives, problem.step_h, self._groups.efficiency_class[self._mine]
+        shape = (mine.size, problem.steps)
+        eta_r = problem.rectifier_efficiency[kind][:, None]
+        meter = meter_price(problem)[groups.feeder[mine]] * KILO * step_h / eta_r
+        wear = np.zeros((mine.size, 1))
+        if goal.ageing_per_wh is not None:
+            wear = goal.ageing_per_wh[kind][:, None] * KILO * step_h
+        worth = np.zeros(shape)
+        worth[:, -1] = -goal.terminal_value_per_wh * KILO
+        self._charge = rows.column(shape, 0.0, 0.0, meter + wear)
+        self._discharge = rows.column(shape, 0.0, 0.0, wear - meter)
+        self._energy = rows.column(shape, 0.0, 0.0, worth)
+        self._balance(shape, kind)
+        self._steps(shape)
+        budget = groups.budget_wh[mine] / KILO
+        spent = rows.row((mine.size,), -np.inf, budget)
+        if np.isfinite(budget).any():
+            rows.put(spent[:, None], self._discharge, step_h)
+        if goal.export_price is not None and goal.import_price is not None:
+            lost = (goal.import_price - goal.export_price)[groups.feeder[mine]] * KILO * step_h / eta_r
+            sent = rows.column(shape, 0.0, np.inf, lost)
+            over = rows.row(shape, -np.inf, groups.self_use_w[mine] / KILO)
+            rows.put(over, self._discharge, 1.0)
+            rows.put(over, sent, -1.0)
+        if goal.previous_w is not None and goal.change_weight > 0.0:
+            moved = rows.column(shape, 0.0, np.inf, goal.change_weight * KILO * step_h)
+            for sign in (1.0, -1.0):
+                off = rows.row(shape, -np.inf, sign * groups.previous_w[mine] / KILO)
+                rows.put(off, self._charge, sign)
+                rows.put(off, self._discharge, -sign)
+                rows.put(off, moved, -1.0)
+
+    def _balance(self, shape: tuple[int, int], kind: Ints) -> None:
+        problem, rows, step_h = self._prepared.problem, self._rows, self._prepared.problem.step_h
+        first = np.zeros(shape)
+        first[:, 0] = self._groups.initial_wh[self._mine] / KILO
+        row = rows.row(shape, first, first)
+        rows.put(row, self._energy, 1.0)
+        rows.put(row[:, 1:], self._energy[:, :-1], -1.0)
+        rows.put(row, self._charge, -step_h * problem.charge_efficiency[kind][:, None])
+        rows.put(row, self._discharge, step_h / problem.discharge_efficiency[kind][:, None])
+
+    def _steps(self, shape: tuple[int, int]) -> None:
+        """Change of power from one step to the next; its limits are set when solving."""
+        row = self._ramp = self._rows.row(shape, -np.inf, np.inf)
+        for column, sign in ((self._charge, 1.0), (self._discharge, -1.0)):
+            self._rows.put(row, column, sign)
+            self._rows.put(row[:, 1:], column[:, :-1], -sign)
+
+    def _at_meter(self, row: Ints, sign: float) -> None:
+        """Add sign x the change of feeder import to `row`, shape (feeders, steps)."""
+        place = np.searchsorted(self._feeders, self._groups.feeder[self._mine])
+        eta_r = self._prepared.problem.rectifier_efficiency[self._groups.efficiency_class[self._mine]][
+            :, None
+        ]
+        self._rows.put(row[place], self._charge, sign / eta_r)
+        self._rows.put(row[place], self._discharge, -sign / eta_r)
+
+    def _feeder_columns(self) -> None:
+        prepared, problem, rows = self._prepared, self._prepared.problem, self._rows
+        goal, step_h, here = problem.objectives, problem.step_h, self._feeders
+        shape = (here.size, problem.steps)
+        fixed = np.zeros((problem.feeders, problem.steps))
+        np.add.at(fixed, problem.feeder, prepared.fixed_w / prepared.eta_r[:, None])
+        base = (problem.background_w + fixed)[here] / KILO
+        place = np.searchsorted(here, self._groups.feeder[self._mine])
+        eta_r = problem.rectifier_efficiency[self._groups.efficiency_class[self._mine]][:, None]
+        for column, limit in ((self._charge, prepared.headroom_w), (self._discharge, prepared.room_w)):
+            row = rows.row(shape, -np.inf, limit[here] / KILO)
+            rows.put(row[place], column, 1.0 / eta_r)
+        if goal.excess_weight > 0.0:
+            over = rows.column(shape, 0.0, np.inf, goal.excess_weight * KILO * step_h)
+            row = rows.row(shape, -np.inf, problem.import_limit_w[here] / KILO - base)
+            self._at_meter(row, 1.0)
+            rows.put(row, over, -1.0)
+        if goal.peak_weight > 0.0 or goal.demand_charge_per_w > 0.0:
+            self._peak(base)
+        if goal.follow_w is not None and goal.follow_weight is not None:
+            row = self._deviation(goal.follow_w[here] - fixed[here], goal.follow_weight[here])
+            self._at_meter(row, 1.0)
+        if goal.fleet_follow_w is not None and goal.fleet_follow_weight is not None:
+            row = self._deviation(goal.fleet_follow_w - fixed.sum(axis=0), goal.fleet_follow_weight)
+            self._at_meter(np.broadcast_to(row, shape), 1.0)
+
+    def _peak(self, base: Floats) -> None:
+        goal, rows, count = self._prepared.problem.objectives, self._rows, self._feeders.size
+        peak = rows.column((count, 1), -np.inf, np.inf, goal.peak_weight * KILO)
+        billed = -np.inf if goal.billed_peak_w is None else goal.billed_peak_w[self._feeders, None] / KILO
+        paid = rows.column((count, 1), billed, np.inf, goal.demand_charge_per_w * KILO)
+        row = rows.row(base.shape, -np.inf, -base)
+        self._at_meter(row, 1.0)
+        rows.put(row, np.broadcast_to(peak, base.shape), -1.0)
+        link = rows.row((count, 1), -np.inf, 0.0)
+        rows.put(link, peak, 1.0)
+        rows.put(link, paid, -1.0)
+
+    def _deviation(self, wanted_w: Floats, weight: Floats) -> Ints:
+        """Rows `change + under - over = wanted` with both deviations priced."""
+        rows, shape = self._rows, wanted_w.shape
+        price = weight * KILO * self._prepared.problem.step_h
+        row = rows.row(shape, wanted_w / KILO, wanted_w / KILO)
+        rows.put(row, rows.column(shape, 0.0, np.inf, price), 1.0)
+        rows.put(row, rows.column(shape, 0.0, np.inf, price), -1.0)
+        return row
+
+    def _load(self) -> highspy.Highs:
+        rows = self._rows
+        row, column, value = (np.concatenate(part) for part in zip(*rows.cells, strict=True))
+        matrix = coo_array((value, (row, column)), shape=(rows.rows, rows.columns)).tocsc()
+        model = highspy.HighsLp()
+        model.num_col_, model.num_row_ = rows.columns, rows.rows
+        model.col_cost_ = np.concatenate(rows.cost)
+        model.col_lower_, model.col_upper_ = np.concatenate(rows.low), np.concatenate(rows.high)
+        model.row_lower_, model.row_upper_ = np.concatenate(rows.row_low), np.concatenate(rows.row_high)
+        model.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+        model.a_matrix_.start_, model.a_matrix_.index_ = matrix.indptr, matrix.indices
+        model.a_matrix_.value_ = matrix.data
+        solver = highspy.Highs()  # type: ignore[no-untyped-call]
+        solver.setOptionValue("output_flag", False)
+        solver.setOptionValue("threads", 1)
+        solver.passModel(model)
+        return solver
+
+    def solve(self, limits: Limits, charge_cap_w: Floats, discharge_cap_w: Floats) -> Answer:
+        """Solve under `limits` and further caps, all of shape (groups of the fleet, steps)."""
+        mine, steps = self._mine, self._prepared.problem.steps
+        self._bound(self._charge, 0.0, np.minimum(limits.charge_w, charge_cap_w)[mine])
+        self._bound(self._discharge, 0.0, np.minimum(limits.discharge_w, discharge_cap_w)[mine])
+        self._bound(self._energy, limits.floor_wh[mine], limits.ceiling_wh[mine])
+        ramp = np.repeat(limits.ramp_w[mine, None], steps, axis=1) / KILO
+        start = np.zeros_like(ramp)
+        start[:, 0] = self._groups.start_w[mine] / KILO
+        low, high = start - ramp, start + ramp
+        rows = self._ramp.ravel().astype(np.int32)
+        self._solver.changeRowsBounds(rows.size, rows, low.ravel(), high.ravel())  # type: ignore[attr-defined]
+        self._solver.run()
+        status = self._solver.getModelStatus()
+        if status != highspy.HighsModelStatus.kOptimal:
+            raise SolverError(f"feeders {self._feeders.tolist()}: {self._solver.modelStatusToString(status)}")
+        found = np.asarray(self._solver.getSolution().col_value)
+        value = float(self._solver.getInfo().objective_function_value)
+        return Answer(
+            value=value - BOUND_SLACK * (1.0 + abs(value)),
+            charge_w=np.maximum(found[self._charge], 0.0) * KILO,
+            discharge_w=np.maximum(found[self._discharge], 0.0) * KILO,
+        )
+
+    def _bound(self, columns: Ints, low: Floats | float, high: Floats) -> None:
+        index = columns.ravel().astype(np.int32)
+        lows = np.broadcast_to(np.asarray(low) / KILO, high.shape).ravel()
+        self._solver.changeColsBounds(index.size, index, np.ascontiguousarray(lows), (high / KILO).ravel())
+
+
+def constant_cost(prepared: Prepared, groups: Groups) -> float:
+    """Return the cost that no choice of the active sites changes and that the programmes do not count."""
+    problem, goal = prepared.problem, prepared.problem.objectives
+    at_meter = import_change_w(problem, prepared.fixed_w)
+    out = problem.step_h * float((meter_price(problem) * at_meter).sum()) + site_cost(
+        problem, prepared.fixed_w
+    )
+    if goal.previous_w is not None and goal.change_weight > 0.0:
+        # The programmes count the active sites' changes themselves, summed by group.
+        out -= goal.change_weight * problem.step_h * float(np.abs(goal.previous_w[prepared.active]).sum())
+    return out + goal.terminal_value_per_wh * float(groups.initial_wh.sum())
