@@ -68,16 +68,18 @@ class FleetView:
     async def state(self, now: datetime) -> FleetState:
         """Return the live state of the whole fleet at `now`."""
         sites = await self.registry.sites()
-        latest, statuses, scores, load, pv, background, plans, mode, day_use = await asyncio.gather(
+        latest, statuses, scores, day_use = await asyncio.gather(
             self.readings.latest(),
             self.readings.statuses(),
             self.readings.quality_scores(),
+            self._day_use(sites, now),
+        )
+        load, pv, background, plans, mode = await asyncio.gather(
             self.forecasts.latest(Quantity.LOAD_W),
             self.forecasts.latest(Quantity.PV_W),
             self.forecasts.latest(Quantity.BACKGROUND_W),
             self.plans.live_plans(now),
             self.mode.mode(),
-            self._day_use(sites, now),
         )
         return FleetState(
             at=now,
