@@ -120,7 +120,7 @@ class Calibrated:
 
     model: PointModel
     quantity: str = "load_w"
-    folds: int = 7
+    folds: int = 14
     lower_bound: float | None = 0.0
     eligibility: Eligibility = field(default_factory=Eligibility)
 

@@ -47,7 +47,7 @@ class Selector:
     candidates: tuple[PointModel, ...] = (BatchedRidge(), Boosted())
     blend: bool = True
     quantity: str = "load_w"
-    folds: int = 7
+    folds: int = 14
     lower_bound: float | None = 0.0
     eligibility: Eligibility = field(default_factory=Eligibility)
 
@@ -99,14 +99,7 @@ class FittedSelector:
                 tests[model.name] = run_backtest(model, self.history, start, steps, folds=own.folds)
         if not tests:
             raise NoForecastError("the history allows no backtest of any model")
-        tests = _same_origins(tests)
-        if own.blend:
-            tests |= _blends(tests)
-        error = np.stack([tested.error for tested in tests.values()])
-        names = tuple(tests)
-        gate = np.array([name.startswith("naive_") and "+" not in name for name in names])
-        chosen = choose(error, gate, len(next(iter(tests.values())).origins))
-        return Selection(names=names, error=error, chosen=chosen, tested=_served(tests, chosen))
+        return select_from(tests, blend=own.blend)
 
     def predict(self, start: datetime, steps: int) -> FleetForecast:
         """Return quantiles for `steps` grid steps from `start`, by the model chosen for each site."""
@@ -127,6 +120,18 @@ class FittedSelector:
             degraded=self.degraded,
             absent=self.absent,
         )
+
+
+def select_from(tests: Mapping[str, Backtest], *, blend: bool) -> Selection:
+    """Return what to serve at each site, given each candidate's backtest (the naives among them)."""
+    every = _same_origins(tests)
+    if blend:
+        every |= _blends(every)
+    error = np.stack([tested.error for tested in every.values()])
+    names = tuple(every)
+    gate = np.array([name.startswith("naive_") and "+" not in name for name in names])
+    chosen = choose(error, gate, len(next(iter(every.values())).origins))
+    return Selection(names=names, error=error, chosen=chosen, tested=_served(every, chosen))
 
 
 def choose(error: npt.NDArray[np.float64], gate: npt.NDArray[np.bool_], folds: int) -> npt.NDArray[np.intp]:
