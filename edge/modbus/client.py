@@ -1,0 +1,198 @@
+"""One Modbus connection and one device on it: time-outs, retries, no interleaved writes, read-back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Protocol, TypeVar
+
+from pymodbus import FramerType
+from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
+from pymodbus.exceptions import ConnectionException, ModbusException
+
+from edge.modbus.port import DeviceError, DeviceTimeoutError, ReadBackError
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+MAX_REGISTERS = 120  # the protocol allows 125 a read, 123 a write
+
+
+class NoAnswerError(Exception):
+    """A link got no answer in time, or is down; the caller may try again."""
+
+
+class RefusedError(Exception):
+    """The device answered with a Modbus exception; trying again will not help."""
+
+
+class Link(Protocol):
+    """A way to a device's holding registers."""
+
+    async def read(self, unit: int, address: int, count: int) -> list[int]: ...
+
+    async def write(self, unit: int, address: int, values: Sequence[int]) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class PymodbusLink:
+    """A pymodbus client: TCP, RTU over TCP, or RTU on a serial line."""
+
+    def __init__(
+        self, make: Callable[[], AsyncModbusTcpClient | AsyncModbusSerialClient], timeout: timedelta
+    ) -> None:
+        self._make = make
+        self._timeout_s = timeout.total_seconds()
+        self._client: AsyncModbusTcpClient | AsyncModbusSerialClient | None = None
+
+    @staticmethod
+    def tcp(host: str, port: int, timeout: timedelta, *, rtu_framing: bool = False) -> PymodbusLink:
+        seconds = timeout.total_seconds()
+        framer = FramerType.RTU if rtu_framing else FramerType.SOCKET
+        return PymodbusLink(
+            lambda: AsyncModbusTcpClient(
+                host, port=port, framer=framer, timeout=seconds, retries=0, reconnect_delay=0
+            ),
+            timeout,
+        )
+
+    @staticmethod
+    def serial(path: str, baud: int, timeout: timedelta) -> PymodbusLink:
+        seconds = timeout.total_seconds()
+        return PymodbusLink(
+            lambda: AsyncModbusSerialClient(
+                path, baudrate=baud, timeout=seconds, retries=0, reconnect_delay=0
+            ),
+            timeout,
+        )
+
+    async def _connected(self) -> AsyncModbusTcpClient | AsyncModbusSerialClient:
+        if self._client is None or not self._client.connected:
+            await self.close()
+            self._client = self._make()
+            if not await self._client.connect():
+                raise NoAnswerError("cannot connect")
+        return self._client
+
+    async def read(self, unit: int, address: int, count: int) -> list[int]:
+        try:
+            async with asyncio.timeout(2.0 * self._timeout_s):
+                client = await self._connected()
+                answer = await client.read_holding_registers(address, count=count, device_id=unit)
+        except (TimeoutError, ConnectionException, OSError, ModbusException) as error:
+            await self.close()
+            raise NoAnswerError(str(error)) from error
+        if answer.isError():
+            raise RefusedError(f"read {address}+{count}: {answer}")
+        if len(answer.registers) != count:
+            raise RefusedError(f"read {address}: {len(answer.registers)} registers for {count}")
+        return [int(value) for value in answer.registers]
+
+    async def write(self, unit: int, address: int, values: Sequence[int]) -> None:
+        try:
+            async with asyncio.timeout(2.0 * self._timeout_s):
+                client = await self._connected()
+                answer = await client.write_registers(address, list(values), device_id=unit)
+        except (TimeoutError, ConnectionException, OSError, ModbusException) as error:
+            await self.close()
+            raise NoAnswerError(str(error)) from error
+        if answer.isError():
+            raise RefusedError(f"write {address}+{len(values)}: {answer}")
+
+    async def close(self) -> None:
+        # A late answer to a request that timed out must not meet the next one: the connection goes.
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a device is waited for."""
+
+    retries: int = 2
+    back_off: timedelta = timedelta(milliseconds=50)  # doubles with each retry
+
+
+class Connection:
+    """A link shared by the devices behind it, one request at a time."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self.lock = asyncio.Lock()
+
+    async def read(self, unit: int, address: int, count: int) -> list[int]:
+        return await self._link.read(unit, address, count)
+
+    async def write(self, unit: int, address: int, values: Sequence[int]) -> None:
+        await self._link.write(unit, address, values)
+
+    async def close(self) -> None:
+        await self._link.close()
+
+
+class Device:
+    """Holding registers of one Modbus unit.
+
+    A write holds the connection from its first register to the end of its read-back, so no other write can
+    come in between.
+    """
+
+    def __init__(self, name: str, connection: Connection, unit: int, patience: Patience) -> None:
+        self.name = name
+        self._connection = connection
+        self._unit = unit
+        self._patience = patience
+
+    async def read(self, address: int, count: int) -> list[int]:
+        """Return `count` registers, in as many requests as it takes.
+
+        Raises:
+            DeviceTimeoutError: No answer, retries included.
+            DeviceError: The device refused.
+        """
+        async with self._connection.lock:
+            return await self._read(address, count)
+
+    async def write(self, point: str, address: int, values: Sequence[int]) -> None:
+        """Write registers and read them back.
+
+        Raises:
+            ReadBackError: The registers hold something else afterwards.
+            DeviceTimeoutError: No answer, retries included.
+            DeviceError: The device refused.
+        """
+        async with self._connection.lock:
+            await self._patiently(partial(self._connection.write, self._unit, address, values))
+            held = await self._read(address, len(values))
+        if held != list(values):
+            _log.error("read-back mismatch", extra={"device": self.name, "point": point})
+            raise ReadBackError(self.name, point, float(values[0]), float(held[0]))
+
+    async def _read(self, address: int, count: int) -> list[int]:
+        held: list[int] = []
+        while len(held) < count:
+            part = min(MAX_REGISTERS, count - len(held))
+            start = address + len(held)
+            held += await self._patiently(partial(self._connection.read, self._unit, start, part))
+        return held
+
+    async def _patiently(self, request: Callable[[], Awaitable[_T]]) -> _T:
+        wait_s = self._patience.back_off.total_seconds()
+        left = self._patience.retries
+        while True:
+            try:
+                return await request()
+            except RefusedError as error:
+                raise DeviceError(self.name, str(error)) from error
+            except NoAnswerError as error:
+                if left == 0:
+                    raise DeviceTimeoutError(self.name, str(error) or "no answer") from error
+            left -= 1
+            await asyncio.sleep(wait_s)
+            wait_s *= 2.0

@@ -1,0 +1,335 @@
+"""A site's devices, read and written as one: the `SitePort` over Modbus."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Literal
+
+import msgspec
+
+from edge.modbus.client import Connection, Device, Link, Patience, PymodbusLink
+from edge.modbus.port import Capabilities, DeviceError, FieldSample, ReadBackError, WriteRefusedError
+from edge.modbus.profile import Point, Profile, load_profile
+from edge.modbus.sunspec import SunspecModel, open_models
+from edge.modbus.writable import check_writable
+
+
+class DeviceSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """One device of a site, as a gateway's file lists it."""
+
+    name: str
+    kind: Literal["profile", "sunspec"]
+    unit: int
+    host: str = ""
+    port: int = 502
+    serial: str = ""  # a path such as /dev/ttyS0; host and port are then unused
+    baud: int = 9600
+    rtu_over_tcp: bool = False
+    profile: str = ""  # shipped name, or a path that ends in .yaml
+    timeout_s: float = 0.5
+
+
+class PortSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """A site's devices and the voltages that bound every write."""
+
+    devices: list[DeviceSpec]
+    float_v: float
+    max_v: float
+    backstop_v: float = 47.0
+    rectifier_limit_w: float = 9000.0
+    inverter_w: float = 0.0  # rating of a declared bidirectional inverter
+
+
+MakeLink = Callable[[DeviceSpec], Link]
+
+
+def modbus_link(spec: DeviceSpec) -> Link:
+    """Return the real link of a device: a serial line if one is named, else TCP."""
+    timeout = timedelta(seconds=spec.timeout_s)
+    if spec.serial:
+        return PymodbusLink.serial(spec.serial, spec.baud, timeout)
+    return PymodbusLink.tcp(spec.host, spec.port, timeout, rtu_framing=spec.rtu_over_tcp)
+
+
+# Sample field -> (SunSpec model, point), first found wins.
+_SUNSPEC_FIELDS: dict[str, tuple[tuple[int, str], ...]] = {
+    "grid_w": ((203, "W"),),
+    "grid_v": ((203, "PhV"), (701, "LNV")),
+    "grid_hz": ((203, "Hz"), (701, "Hz")),
+    "pv_w": ((160, "DCW#0"),),
+    "battery_w": ((714, "DCW"), (802, "W")),
+    "battery_a": ((802, "A"), (714, "DCA")),
+    "bus_v": ((802, "V"),),
+    "soc_frac": ((713, "SoC"), (802, "SoC")),
+    "soh_frac": ((713, "SoH"), (802, "SoH")),
+}
+_PERCENT = frozenset({"soc_frac", "soh_frac"})
+
+
+@dataclass(slots=True)
+class _Rectifier:
+    device: Device
+    profile: Profile
+    blocks: list[tuple[int, int]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Sunspec:
+    device: Device
+    models: dict[int, SunspecModel]
+    plan: dict[int, dict[str, str]]  # model -> sample field -> point
+
+
+class ModbusSitePort:
+    """Implements `edge.modbus.port.SitePort` over a list of devices."""
+
+    def __init__(
+        self, spec: PortSpec, make_link: MakeLink = modbus_link, patience: Patience | None = None
+    ) -> None:
+        self._spec = spec
+        self._patience = patience or Patience()
+        self._make_link = make_link
+        self._connections: dict[tuple[str, int, str], Connection] = {}
+        self._rectifier: _Rectifier | None = None
+        self._sunspec: list[_Sunspec] = []
+        self._capabilities: Capabilities | None = None
+
+    async def open(self) -> None:
+        """Check profiles and discover SunSpec devices; needed once before anything else.
+
+        Raises:
+            ProfileError: A profile breaks a rule.
+            DeviceError: A SunSpec device has no models, or there is not exactly one rectifier controller.
+        """
+        for spec in self._spec.devices:
+            device = Device(spec.name, self._connection(spec), spec.unit, self._patience)
+            if spec.kind == "profile":
+                if self._rectifier is not None:
+                    raise DeviceError(spec.name, "a second rectifier controller")
+                profile = load_profile(spec.profile)
+                held = _Rectifier(device, profile)
+                names = [n for n in profile.points if n not in {"revert_s", "lvd_v", "boost_v"}]
+                held.blocks = profile.blocks(
+                    [n for n in names if not profile.points[n].writable or n == "rectifier_set_v"]
+                )
+                self._rectifier = held
+            else:
+                models = await open_models(device)
+                self._sunspec.append(_Sunspec(device, models, {}))
+        if self._rectifier is None:
+            raise DeviceError("site", "no rectifier controller in the device list")
+        profile = self._rectifier.profile
+        covered = set(profile.points)
+        for held_models in self._sunspec:
+            held_models.plan = _plan(held_models.models, covered)
+            covered |= {name for fields in held_models.plan.values() for name in fields}
+        self._capabilities = Capabilities(
+            float_v=self._spec.float_v,
+            backstop_v=self._spec.backstop_v,
+            voltage_step_v=profile.voltage_step_v,
+            can_revert=profile.can_revert and "rectifier_set_v" in profile.points,
+            full_load_blocks_only=profile.full_load_blocks_only,
+            inverter=self._spec.inverter_w > 0.0 and self._inverter() is not None,
+            max_v=self._spec.max_v,
+            rectifier_limit_w=self._spec.rectifier_limit_w,
+        )
+
+    def _connection(self, spec: DeviceSpec) -> Connection:
+        key = (spec.host, spec.port, spec.serial)
+        if key not in self._connections:
+            self._connections[key] = Connection(self._make_link(spec))
+        return self._connections[key]
+
+    @property
+    def capabilities(self) -> Capabilities:
+        if self._capabilities is None:
+            raise DeviceError("site", "the port is not open")
+        return self._capabilities
+
+    # -- reading ------------------------------------------------------------------------------------
+
+    async def read(self) -> FieldSample:
+        scans = [self._scan_rectifier(), *(self._scan_sunspec(s) for s in self._sunspec)]
+        values: dict[str, float | None] = {}
+        words: dict[str, tuple[str, ...]] = {}
+        for scan in scans:
+            found, named = await scan
+            words.update(named)
+            for name, value in found.items():
+                # The rectifier controller comes first; a SunSpec device fills what it does not measure.
+                if values.get(name) is None:
+                    values[name] = value
+        return _sample(values, words.get("alarms", ()))
+
+    async def _scan_rectifier(self) -> tuple[dict[str, float | None], dict[str, tuple[str, ...]]]:
+        rectifier = self._need_rectifier()
+        held: dict[int, int] = {}
+        for address, count in rectifier.blocks:
+            held.update(enumerate(await rectifier.device.read(address, count), start=address))
+        values: dict[str, float | None] = {}
+        words: dict[str, tuple[str, ...]] = {}
+        for name, point in rectifier.profile.points.items():
+            at = range(point.address, point.address + point.size)
+            if not all(a in held for a in at):
+                continue
+            registers = [held[a] for a in at]
+            if name == "alarms":
+                words[name] = point.names(registers)
+            else:
+                values[name] = point.decode(registers)
+        return values, words
+
+    async def _scan_sunspec(
+        self, device: _Sunspec
+    ) -> tuple[dict[str, float | None], dict[str, tuple[str, ...]]]:
+        values: dict[str, float | None] = {}
+        for number, fields in device.plan.items():
+            points = await device.models[number].read(set(fields.values()))
+            for name, point in fields.items():
+                value = points[point]
+                values[name] = value / 100.0 if value is not None and name in _PERCENT else value
+        return values, {}
+
+    async def read_mains(self) -> bool:
+        point = self._point("mains_ok")
+        return await self._read_point(point) > 0.5
+
+    async def _read_point(self, point: Point) -> float:
+        return point.decode(await self._need_rectifier().device.read(point.address, point.size))
+
+    # -- writing ------------------------------------------------------------------------------------
+
+    async def write_rectifier_v(self, volts: float, revert: timedelta) -> float:
+        caps = self.capabilities
+        name = self._need_rectifier().device.name
+        if not caps.can_revert:
+            raise WriteRefusedError(name, "the device cannot revert by itself: monitored only")
+        if not (caps.backstop_v <= volts <= caps.max_v):
+            raise WriteRefusedError(name, f"{volts} V is outside {caps.backstop_v} to {caps.max_v} V")
+        await self._arm(revert)
+        return await self._write_point("rectifier_set_v", volts)
+
+    async def _arm(self, revert: timedelta) -> None:
+        """Arm the revert timer before the setpoint, so that no setpoint is ever held without one."""
+        await self._write_point("revert_s", math.ceil(revert.total_seconds()))
+        left = await self._read_point(self._point("revert_left_s"))
+        if not (left > 0.0):
+            raise ReadBackError(
+                self._need_rectifier().device.name, "revert_left_s", revert.total_seconds(), left
+            )
+
+    async def write_charge_limit_a(self, amps: float) -> float:
+        return await self._write_point("charge_limit_a", amps)
+
+    async def write_discharge_limit_a(self, amps: float) -> float:
+        return await self._write_point("discharge_limit_a", amps)
+
+    async def write_inverter_w(self, power_w: float, revert: timedelta) -> float:
+        model = self._inverter()
+        if model is None or not self.capabilities.inverter:
+            raise WriteRefusedError("site", "no inverter is declared")
+        if not (abs(power_w) <= self._spec.inverter_w):
+            raise WriteRefusedError(
+                "site", f"{power_w} W is outside the inverter's {self._spec.inverter_w} W"
+            )
+        check_writable("inverter", "inverter_set_w", power_w)
+        check_writable("inverter", "inverter_revert_s", revert.total_seconds())
+        await model.write("WSetRvrt", 0.0)
+        await model.write("WSetEnaRvrt", 0)
+        await model.write("WSetRvrtTms", math.ceil(revert.total_seconds()))
+        await model.write("WSetMod", 1)
+        held = await model.write("WSet", power_w)
+        await model.write("WSetEna", 1)
+        return held
+
+    async def release(self) -> None:
+        if (model := self._inverter()) is not None and self.capabilities.inverter:
+            await model.write("WSet", 0.0)
+        if self.capabilities.can_revert:
+            await self._write_point("rectifier_set_v", self.capabilities.float_v)
+
+    async def close(self) -> None:
+        await asyncio.gather(*(c.close() for c in self._connections.values()))
+
+    async def _write_point(self, name: str, value: float) -> float:
+        """Write one point, read it back and return it; the allow-list is asked here, last of all."""
+        rectifier = self._need_rectifier()
+        check_writable(rectifier.device.name, name, value)
+        point = self._point(name)
+        if not point.writable or point.low is None or point.high is None:
+            raise WriteRefusedError(rectifier.device.name, f"{name} is read-only in {rectifier.profile.name}")
+        if not (point.low <= value <= point.high):
+            raise WriteRefusedError(
+                rectifier.device.name, f"{name} = {value} is outside {point.low} to {point.high}"
+            )
+        registers = point.encode(value)
+        await rectifier.device.write(name, point.address, registers)
+        return point.decode(registers)
+
+    def _point(self, name: str) -> Point:
+        rectifier = self._need_rectifier()
+        if name not in rectifier.profile.points:
+            raise WriteRefusedError(rectifier.device.name, f"{rectifier.profile.name} has no {name}")
+        return rectifier.profile.points[name]
+
+    def _need_rectifier(self) -> _Rectifier:
+        if self._rectifier is None:
+            raise DeviceError("site", "the port is not open")
+        return self._rectifier
+
+    def _inverter(self) -> SunspecModel | None:
+        return next((s.models[704] for s in self._sunspec if 704 in s.models), None)
+
+
+def _plan(models: dict[int, SunspecModel], covered: set[str]) -> dict[int, dict[str, str]]:
+    """Return which points to read on each scan: only what no earlier device measures."""
+    plan: dict[int, dict[str, str]] = {}
+    for name, sources in _SUNSPEC_FIELDS.items():
+        if name in covered:
+            continue
+        for number, point in sources:
+            if number in models and ("#" not in point or models[number].repeats > 0):
+                plan.setdefault(number, {})[name] = point
+                break
+    return plan
+
+
+_NEEDED: Sequence[str] = ("bus_v", "load_w", "battery_a", "mains_ok")
+
+
+def _sample(values: dict[str, float | None], alarms: tuple[str, ...]) -> FieldSample:
+    absent = [name for name in _NEEDED if values.get(name) is None]
+    if absent:
+        raise DeviceError("site", f"no device measures {', '.join(absent)}")
+    bus_v, battery_a = float(values["bus_v"] or 0.0), float(values["battery_a"] or 0.0)
+    battery_w = values.get("battery_w")
+    modules = values.get("rectifier_modules_ok")
+    strings = (values.get(f"string_{k}_a") for k in range(1, 5))
+    return FieldSample(
+        bus_v=bus_v,
+        load_w=float(values["load_w"] or 0.0),
+        battery_a=battery_a,
+        battery_w=bus_v * battery_a if battery_w is None else battery_w,
+        mains_ok=(values["mains_ok"] or 0.0) > 0.5,
+        grid_v=values.get("grid_v"),
+        grid_hz=values.get("grid_hz"),
+        grid_w=values.get("grid_w"),
+        aux_ac_w=values.get("aux_ac_w"),
+        rectifier_w=values.get("rectifier_w"),
+        string_a=tuple(a for a in strings if a is not None),
+        soc_frac=values.get("soc_frac"),
+        soh_frac=values.get("soh_frac"),
+        battery_c=values.get("battery_c"),
+        ambient_c=values.get("ambient_c"),
+        pv_w=values.get("pv_w"),
+        genset_w=values.get("genset_w"),
+        fuel_frac=values.get("fuel_frac"),
+        rectifier_set_v=values.get("rectifier_set_v"),
+        alarms=alarms,
+        local_lock=(values.get("local_lock") or 0.0) > 0.5,
+        rectifier_modules_ok=None if modules is None else int(modules),
+    )

@@ -1,0 +1,34 @@
+"""What may ever be written to a device. A profile can only narrow this list."""
+
+from __future__ import annotations
+
+from edge.modbus.port import WriteRefusedError
+
+# Point name -> lowest and highest value that any profile may allow, in the point's unit.
+WRITABLE: dict[str, tuple[float, float]] = {
+    "rectifier_set_v": (43.0, 57.0),
+    "charge_limit_a": (0.0, 2000.0),
+    "discharge_limit_a": (0.0, 2000.0),
+    "revert_s": (1.0, 900.0),
+    "inverter_set_w": (-100_000.0, 100_000.0),
+    "inverter_revert_s": (1.0, 900.0),
+}
+
+# SunSpec points behind the names above: model -> point names.
+SUNSPEC_WRITABLE: dict[int, frozenset[str]] = {
+    704: frozenset({"WSetEna", "WSetMod", "WSet", "WSetRvrt", "WSetEnaRvrt", "WSetRvrtTms"}),
+}
+
+
+def check_writable(device: str, point: str, value: float) -> None:
+    """Refuse a point that is not on the list, or a value outside its widest range.
+
+    Raises:
+        WriteRefusedError: The point is not on the list, or the value is out of range or not a number.
+    """
+    if point not in WRITABLE:
+        raise WriteRefusedError(device, f"{point} is never written")
+    low, high = WRITABLE[point]
+    # Written as "not inside" so that NaN is refused too.
+    if not (low <= value <= high):
+        raise WriteRefusedError(device, f"{point} = {value} is outside {low} to {high}")
