@@ -9,6 +9,7 @@ Every publish is QoS 1 and kept until the broker confirms it, over as many conne
 """
 
 import asyncio
+import contextlib
 import logging
 import socket
 import ssl
@@ -193,7 +194,9 @@ class MqttClient:
         try:
             await asyncio.wait_for(self._ready.wait(), within.total_seconds())
         except TimeoutError as error:
-            raise MqttError(f"{self._settings.client_id} is not connected: {self.last_error or 'no answer'}") from error
+            raise MqttError(
+                f"{self._settings.client_id} is not connected: {self.last_error or 'no answer'}"
+            ) from error
 
     async def stop(self, *, drain: timedelta = timedelta(0)) -> None:
         """Say goodbye and close; the broker does not publish the will.
@@ -254,8 +257,12 @@ class MqttClient:
                 await self._lost.wait()
             else:
                 failures += 1
-                _log.info("broker not reached", extra={"client": self._settings.client_id, "error": self.last_error})
-            await asyncio.sleep(backoff_delay(self._settings, failures, self._random.random()).total_seconds())
+                _log.info(
+                    "broker not reached", extra={"client": self._settings.client_id, "error": self.last_error}
+                )
+            await asyncio.sleep(
+                backoff_delay(self._settings, failures, self._random.random()).total_seconds()
+            )
 
     async def _connect(self) -> bool:
         loop = asyncio.get_running_loop()
@@ -277,7 +284,9 @@ class MqttClient:
         waits = [loop.create_task(self._accepted.wait()), loop.create_task(self._lost.wait())]
         try:
             await asyncio.wait(
-                waits, timeout=self._settings.connect_timeout.total_seconds(), return_when=asyncio.FIRST_COMPLETED
+                waits,
+                timeout=self._settings.connect_timeout.total_seconds(),
+                return_when=asyncio.FIRST_COMPLETED,
             )
         finally:
             for wait in waits:
@@ -289,10 +298,12 @@ class MqttClient:
     def _shake_hands(self) -> None:
         """Connect, in an executor's thread; nothing else touches paho's client meanwhile."""
         settings = self._settings
-        self._tls.load_cert_chain(settings.certificate, settings.key)  # again each time: it may have been renewed
+        self._tls.load_cert_chain(
+            settings.certificate, settings.key
+        )  # again each time: it may have been renewed
         keepalive_s = max(1, round(settings.keepalive.total_seconds()))
         if settings.protocol is MqttProtocol.V5:
-            properties = Properties(PacketTypes.CONNECT)
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             if settings.persistent_session:
                 properties.SessionExpiryInterval = round(settings.session_expiry.total_seconds())
             self._client.connect(
@@ -323,10 +334,8 @@ class MqttClient:
     def _drop(self) -> None:
         """Close the connection if there still is one, through paho, which then tells us that it is lost."""
         if self._watched is not None:
-            try:
+            with contextlib.suppress(OSError):  # the other side was quicker
                 self._watched.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # the other side was quicker
             self._client.loop_read()
 
     def _keep_alive(self, generation: int) -> None:
@@ -406,7 +415,9 @@ class MqttClient:
         client.on_socket_register_write = self._write_wanted
         return client
 
-    def _connect_answered(self, _client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, _more: Any) -> None:
+    def _connect_answered(
+        self, _client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, _more: Any
+    ) -> None:
         if reason.is_failure:
             self.last_error = f"the broker refused the connection: {reason}"
             return
@@ -418,7 +429,9 @@ class MqttClient:
         asyncio.get_running_loop().call_soon(self._send_waiting)
         self._on_connect()
 
-    def _disconnected(self, _client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, _more: Any) -> None:
+    def _disconnected(
+        self, _client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, _more: Any
+    ) -> None:
         was_connected = self.connected
         self._accepted.clear()
         self._ready.clear()
@@ -438,7 +451,7 @@ class MqttClient:
 
         inbound = InboundMessage(
             topic=message.topic,
-            payload=message.payload,
+            payload=bytes(message.payload),
             retained=message.retain,
             duplicate=message.dup,
             acknowledge=acknowledge,
@@ -453,7 +466,9 @@ class MqttClient:
         if not self._manual_acknowledge:
             acknowledge()
 
-    def _publish_answered(self, _client: paho.Client, _data: Any, message_id: int, reason: ReasonCode, _more: Any) -> None:
+    def _publish_answered(
+        self, _client: paho.Client, _data: Any, message_id: int, reason: ReasonCode, _more: Any
+    ) -> None:
         outbound = self._unconfirmed.pop(message_id, None)
         if outbound is None or outbound.confirmed.done():
             return
@@ -462,7 +477,9 @@ class MqttClient:
         else:
             outbound.confirmed.set_result(None)
 
-    def _subscribe_answered(self, _client: paho.Client, _data: Any, message_id: int, reasons: Any, _more: Any) -> None:
+    def _subscribe_answered(
+        self, _client: paho.Client, _data: Any, message_id: int, reasons: Any, _more: Any
+    ) -> None:
         self._subscribing.discard(message_id)
         refused = [str(reason) for reason in reasons if reason.is_failure]
         if refused:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.network_guard import NetworkGuard
-from tests.services import Database, DatabaseServer, running_database_server
+from tests.services import Broker, Database, DatabaseServer, running_broker, running_database_server
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +49,10 @@ def empty_database(postgres_server: DatabaseServer) -> Iterator[Database]:
     """A database without our schema."""
     with postgres_server.fresh(migrated=False) as fresh:
         yield fresh
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """One mosquitto with TLS for the session: give each test sites of its own, retained messages stay."""
+    with running_broker(tmp_path_factory.mktemp("broker")) as running:
+        yield running

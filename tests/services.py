@@ -14,6 +14,11 @@ import psycopg
 import pytest
 
 from telemetry.db import migrate, provision_roles, role_dsn
+from telemetry.mqtt import MqttSettings
+from ui.ops.broker import BrokerAddress, EmbeddedBroker
+from ui.ops.files import private_folder
+from ui.ops.mosquitto_binary import BrokerAbsentError
+from ui.ops.pki import CertificateAuthority
 from ui.ops.postgres import NOT_DURABLE, TUNED, EmbeddedPostgres
 from ui.ops.secrets import DatabaseRole
 
@@ -90,3 +95,34 @@ def running_database_server(folder: Path) -> Iterator[DatabaseServer]:
     """Run an embedded server that does not wait for the disk."""
     with EmbeddedPostgres(folder, PASSWORDS, settings={**TUNED, **NOT_DURABLE}) as server:
         yield DatabaseServer(server)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broker:
+    """A running mosquitto and the authority that issues its clients' certificates."""
+
+    address: BrokerAddress
+    authority: CertificateAuthority
+
+    def site(self, site_id: str) -> MqttSettings:
+        """How a site connects."""
+        return self.address.settings(self.authority.site(site_id))
+
+    def service(self, name: str) -> MqttSettings:
+        """How one of our processes connects (`svc-...`)."""
+        return self.address.settings(self.authority.service(name))
+
+
+@contextmanager
+def running_broker(folder: Path) -> Iterator[Broker]:
+    """Run mosquitto with TLS and an authority of its own; skip or fail where there is none."""
+    authority = CertificateAuthority(folder / "pki", now=datetime.now(UTC))
+    try:
+        broker = EmbeddedBroker(private_folder(folder / "broker"), authority)
+        broker.start()
+    except BrokerAbsentError as error:
+        service_absent(str(error))
+    try:
+        yield Broker(address=broker.address, authority=authority)
+    finally:
+        broker.stop()

