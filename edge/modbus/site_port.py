@@ -13,7 +13,7 @@ import msgspec
 
 from edge.modbus.client import Connection, Device, Link, Patience, PymodbusLink
 from edge.modbus.port import Capabilities, DeviceError, FieldSample, ReadBackError, WriteRefusedError
-from edge.modbus.profile import Point, Profile, load_profile
+from edge.modbus.profile import STRINGS, Point, Profile, load_profile
 from edge.modbus.sunspec import SunspecModel, open_models
 from edge.modbus.writable import check_writable
 
@@ -308,7 +308,7 @@ def _sample(values: dict[str, float | None], alarms: tuple[str, ...]) -> FieldSa
     bus_v, battery_a = float(values["bus_v"] or 0.0), float(values["battery_a"] or 0.0)
     battery_w = values.get("battery_w")
     modules = values.get("rectifier_modules_ok")
-    strings = (values.get(f"string_{k}_a") for k in range(1, 5))
+    strings = (values.get(name) for name in STRINGS)
     return FieldSample(
         bus_v=bus_v,
         load_w=float(values["load_w"] or 0.0),

@@ -6,6 +6,7 @@ continues the same trace. Simulated from real traffic; see `traces/README.md` fo
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from importlib.resources import files
 from io import BytesIO
 from zoneinfo import ZoneInfo
@@ -22,7 +23,7 @@ HOURS_PER_WEEK = 168
 # The epoch was a Thursday; the first Monday 00:00 after it is 4 days later.
 _FIRST_MONDAY_S = 4 * 86400
 
-_TRAFFIC, _FAST, _AIR, _CLOUD, _FEEDER, _FEEDER_DAY, _SCALE = range(1, 8)
+_TRAFFIC, _FAST, _AIR, _CLOUD, _FEEDER, _FEEDER_DAY, _SCALE, _OUTAGE, _OUTAGE_AT, _OUTAGE_FOR = range(1, 11)
 
 # EARTH base-station model, macro site (Auer et al., "How much energy is needed to run a wireless network?",
 # IEEE Wireless Communications 18(5), 2011, table 2): 6 transceivers, P0 = 130 W, slope 4.7, Pmax = 20 W.
@@ -73,8 +74,6 @@ class LoadModel:
 
     def _offset_s(self, hour: int) -> int:
         if hour not in self._offsets:
-            from datetime import UTC, datetime  # noqa: PLC0415
-
             offset = datetime.fromtimestamp(hour * 3600, UTC).astimezone(self._zone).utcoffset()
             self._offsets[hour] = int(offset.total_seconds()) if offset is not None else 0
         return self._offsets[hour]
@@ -166,3 +165,18 @@ class LoadModel:
         """Return a load at full traffic for each site, spread evenly between two bounds by seed."""
         share = uniform(self.seed, _SCALE, sites, np.zeros(1, dtype=np.int64))[:, 0]
         return np.asarray(low_w + (high_w - low_w) * share)
+
+    def mains_ok(self, sites: Ints, unix_s: Floats, outages_per_month: float) -> NDArray[np.bool_]:
+        """Return whether mains is present, shape (sites, instants): outages by seed, one a day at most.
+
+        A day has an outage with probability `outages_per_month` / 30, starting at any second of it and lasting
+        10 to 60 minutes [I]; one that would run past midnight UTC ends there.
+        """
+        days, where = np.unique((unix_s // 86400).astype(np.int64), return_inverse=True)
+        strikes = uniform(self.seed, _OUTAGE, sites, days) < outages_per_month / 30.0
+        start = uniform(self.seed, _OUTAGE_AT, sites, days) * 86400.0
+        length = 600.0 + 3000.0 * uniform(self.seed, _OUTAGE_FOR, sites, days)
+        second = (unix_s % 86400.0)[None, :]
+        begun = start[:, where]
+        dark = strikes[:, where] & (second >= begun) & (second < begun + length[:, where])
+        return np.asarray(~dark)

@@ -62,9 +62,9 @@ def ar1(
         windows = np.lib.stride_tricks.sliding_window_view(white, depth + 1, axis=1)
         path = np.asarray(windows @ weights)[:, points - points[0]]
     else:
-        path = np.stack(
-            [normal(seed, channel, rows, np.arange(p - depth, p + 1)) @ weights for p in points], axis=1
-        )
+        lattice = (points[:, None] + np.arange(-depth, 1)).ravel()
+        white = normal(seed, channel, rows, lattice).reshape(rows.size, points.size, depth + 1)
+        path = np.asarray(white @ weights)
     left, right = path[:, where[: low.size]], path[:, where[low.size :]]
     part = x - low
     return np.asarray(left * (1.0 - part) + right * part)

@@ -328,26 +328,33 @@ class Plant:
         st.bus_min_v = np.minimum(st.bus_min_v, solved.bus_v)
 
     def _charge(self, solved: BusState, dt_s: float) -> Floats:
-        """Move charge, age and heat the strings; return the heat made in each site's battery, W."""
+        """Move charge, age and heat the strings; return the heat made in each site's battery, W.
+
+        Heat is what the terminals take beyond the charge stored at the discharge curve's mean voltage over
+        the step: ohmic drop, hysteresis, gassing, leakage and charge that finds no room. It is counted from
+        these, not from the change of stored energy, so that the two can be compared.
+        """
         st, cells, hours = self.state, self.cells, dt_s / 3600.0
-        amps = solved.string_a
-        before = self.stored_wh()
-        full = self.full_ah()
-        kept = np.where(amps > 0.0, battery.look_up(self.tables.coulombic, cells.chem, st.soc_frac)[0], 1.0)
-        leak = cells.self_discharge_per_s * 2.0 ** ((st.battery_c[:, None] - 25.0) / 10.0) * dt_s
-        soc = st.soc_frac + amps * kept * hours / full - leak
-        st.soc_frac = np.clip(soc, 0.0, 1.0)
-        after = self.stored_wh()
-        battery_wh = amps.sum(axis=1) * solved.bus_v * hours
-        loss_wh = battery_wh - (after - before)
-        st.soh_frac = st.soh_frac - battery.fade_frac(
-            cells, np.abs(amps) * hours, st.battery_c[:, None], dt_s
-        )
+        amps, full, before = solved.string_a, self.full_ah(), st.soc_frac
+        start_v = battery.look_up(self.tables.discharge_v, cells.chem, before)[0]
+        kept = np.where(amps > 0.0, battery.look_up(self.tables.coulombic, cells.chem, before)[0], 1.0)
+        leak = self._leak(dt_s)
+        after = np.clip(before + amps * kept * hours / full - leak, 0.0, 1.0)
+        mean_v = 0.5 * (start_v + battery.look_up(self.tables.discharge_v, cells.chem, after)[0])
+        terminal_wh = amps * solved.bus_v[:, None] * hours
+        loss_wh = (terminal_wh - (after - before) * full * mean_v).sum(axis=1, where=self.installed)
+        moved_ah = np.abs(amps) * hours
+        st.soh_frac = st.soh_frac - battery.fade_frac(cells, moved_ah, st.battery_c[:, None], dt_s)
         # SoC is of present full capacity: the charge that is there stays, the capacity shrinks.
-        st.soc_frac = np.clip(st.soc_frac * full / self.full_ah(), 0.0, 1.0)
-        st.energy.battery += battery_wh
+        st.soc_frac = np.minimum(after * full / self.full_ah(), 1.0)
+        st.energy.battery += terminal_wh.sum(axis=1)
         st.energy.battery_loss += loss_wh
         return np.asarray(loss_wh / hours)
+
+    def _leak(self, dt_s: float) -> Floats:
+        """Return the SoC that each string loses by itself in a step."""
+        warm = 2.0 ** ((self.state.battery_c[:, None] - 25.0) / 10.0)
+        return np.asarray(self.cells.self_discharge_per_s * warm * dt_s)
 
     def _alternating(self, drive: Drive, battery_heat_w: Floats, dt_s: float) -> None:
         """Settle the AC side, the cabinet's temperature and the energy counters."""

@@ -35,6 +35,11 @@ class RectifierRegisters:
         self._armed_s = 0.0
         self.wrong: dict[str, float] = {}  # point -> value it answers instead, a fault
 
+    @property
+    def points(self) -> frozenset[str]:
+        """The points of the map."""
+        return frozenset(self._profile.points)
+
     def first_and_count(self) -> tuple[int, int]:
         """Return the span of addresses that exist."""
         ends = [p.address + p.size for p in self._profile.points.values()]

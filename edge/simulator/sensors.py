@@ -91,7 +91,7 @@ class Sensors:
             noisy = true_w[k] * (gains[k] + 0.003 * white[11]) + 2.0 * extra[k]
             floor = name in {"load_w", "rectifier_w", "aux_ac_w", "pv_w", "genset_w"}
             values[name] = np.where(true_w[k] == 0.0, 0.0, np.maximum(noisy, 0.0) if floor else noisy)
-        for k in range(4):
+        for k in range(8):
             values[f"string_{k + 1}_a"] = string_a[:, k] if k < string_a.shape[1] else np.zeros(n)
         for (site, name), value in self.stuck.items():
             values[name][site] = value
