@@ -7,11 +7,21 @@ import numpy as np
 from tools.planning.prepare import Prepared
 from tools.planning.problem import Floats, Ints
 from tools.planning.radio import cluster_raise_wh
-from tools.planning.viability import stored_wh, sure_caps
+from tools.planning.viability import sure_caps
 
 GROUPS_PER_FEEDER = 4
 """Aim for so many super-batteries per feeder: more follow the sites closer and cost more time."""
 SITES_PER_GROUP = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Reach:
+    """What each site can do on its own, shape (sites, steps): power limits, lowest and highest energy after each step."""
+
+    charge_w: Floats
+    discharge_w: Floats
+    low_wh: Floats
+    high_wh: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -23,6 +33,7 @@ class Limits:
     floor_wh: Floats
     ceiling_wh: Floats
     ramp_w: Floats
+    reach: Reach
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -40,6 +51,7 @@ class Groups:
         previous_w: Setpoints in force, shape (groups, steps).
         tight: Limits with ramps and radio clusters.
         loose: Limits without.
+        plan: Limits with ramps and with the floors that the plan itself keeps for the radio clusters: no bound.
     """
 
     of_site: Ints
@@ -52,6 +64,7 @@ class Groups:
     previous_w: Floats
     tight: Limits
     loose: Limits
+    plan: Limits
 
     @property
     def count(self) -> int:
@@ -85,8 +98,13 @@ def make_groups(prepared: Prepared) -> Groups:
         initial_wh=sum_by(of_site, problem.initial_wh, count), start_w=sum_by(of_site, problem.start_w, count),
         budget_wh=sum_by(of_site, problem.discharge_budget_wh, count), self_use_w=sum_by(of_site, self_use, count),
         previous_w=np.zeros((count, problem.steps)) if previous is None else sum_by(of_site, previous, count),
-        tight=_limits(prepared, of_site, count, problem.ramp_w, clusters=True),
-        loose=_limits(prepared, of_site, count, no_ramp, clusters=False),
+        tight=_limits(
+            prepared, of_site, count, floor_wh=problem.floor_wh, ramp_w=problem.ramp_w, clusters=True
+        ),
+        loose=_limits(prepared, of_site, count, floor_wh=problem.floor_wh, ramp_w=no_ramp, clusters=False),
+        plan=_limits(
+            prepared, of_site, count, floor_wh=prepared.floor_wh, ramp_w=problem.ramp_w, clusters=False
+        ),
     )  # fmt: skip
 
 
@@ -114,37 +132,48 @@ def _assign(prepared: Prepared) -> tuple[Ints, Ints, Ints]:
     return of_site, np.array(feeders, dtype=np.int64), np.array(kinds, dtype=np.int64)
 
 
-def _limits(prepared: Prepared, group: Ints, count: int, ramp_w: Floats, *, clusters: bool) -> Limits:
+def _limits(
+    prepared: Prepared, group: Ints, count: int, *, floor_wh: Floats, ramp_w: Floats, clusters: bool
+) -> Limits:
     """Add up what each site can reach on its own: every one of these bounds holds for the site, so their sum holds."""
+    problem = prepared.problem
+    reach = _reach(prepared, floor_wh, ramp_w)
+    floor = sum_by(group, reach.low_wh, count)
+    if clusters:
+        floor = floor + cluster_raise_wh(problem, group, reach.low_wh)
+    ceiling = sum_by(group, reach.high_wh, count)
+    return Limits(
+        charge_w=sum_by(group, reach.charge_w, count),
+        discharge_w=sum_by(group, reach.discharge_w, count),
+        floor_wh=np.minimum(floor, ceiling),
+        ceiling_wh=ceiling,
+        ramp_w=sum_by(group, ramp_w, count),
+        reach=reach,
+    )
+
+
+def _reach(prepared: Prepared, floor_wh: Floats, ramp_w: Floats) -> Reach:
+    """Work out how low and high each site can get and still keep later floors, and the power that leaves."""
     problem, step_h = prepared.problem, prepared.problem.step_h
+    eta_c, eta_d = prepared.eta_c[:, None], prepared.eta_d[:, None]
     ones = np.ones((problem.sites, problem.steps))
     _, charge = sure_caps(prepared.own_charge_w, ones, ramp_w)
     _, discharge = sure_caps(prepared.own_discharge_w, ones, ramp_w)
-    low, high = _reachable(prepared, charge, discharge)
-    before_low = np.concatenate([problem.initial_wh[:, None], low[:, :-1]], axis=1)
-    before_high = np.concatenate([problem.initial_wh[:, None], high[:, :-1]], axis=1)
-    charge = np.minimum(charge, np.maximum(high - before_low, 0.0) / (prepared.eta_c[:, None] * step_h))
-    discharge = np.minimum(discharge, np.maximum(before_high - low, 0.0) * prepared.eta_d[:, None] / step_h)
-    floor = sum_by(group, low, count)
-    if clusters:
-        floor = floor + cluster_raise_wh(problem, group, low)
-    ceiling = sum_by(group, high, count)
-    return Limits(
-        charge_w=sum_by(group, charge, count), discharge_w=sum_by(group, discharge, count),
-        floor_wh=np.minimum(floor, ceiling), ceiling_wh=ceiling, ramp_w=sum_by(group, ramp_w, count),
-    )  # fmt: skip
-
-
-def _reachable(prepared: Prepared, charge_w: Floats, discharge_w: Floats) -> tuple[Floats, Floats]:
-    """Return the lowest and highest energy that each site can hold at the end of each step and still keep later floors."""
-    problem, step_h = prepared.problem, prepared.problem.step_h
-    up = charge_w * prepared.eta_c[:, None] * step_h
-    down = -stored_wh(-discharge_w, prepared.eta_c[:, None], prepared.eta_d[:, None], step_h)
-    low, high = problem.floor_wh.copy(), prepared.ceiling_wh.copy()
+    up, down = charge * eta_c * step_h, discharge / eta_d * step_h
+    low, high = floor_wh.copy(), prepared.ceiling_wh.copy()
     for t in range(problem.steps - 2, -1, -1):
         low[:, t] = np.maximum(low[:, t], low[:, t + 1] - up[:, t + 1])
     bottom = top = problem.initial_wh
     for t in range(problem.steps):
         bottom = low[:, t] = np.maximum(low[:, t], bottom - down[:, t])
         top = high[:, t] = np.minimum(high[:, t], top + up[:, t])
-    return low, np.maximum(high, low)
+    high = np.maximum(high, low)
+    start = problem.initial_wh[:, None]
+    before_low = np.concatenate([start, low[:, :-1]], axis=1)
+    before_high = np.concatenate([start, high[:, :-1]], axis=1)
+    return Reach(
+        charge_w=np.minimum(charge, np.maximum(high - before_low, 0.0) / (eta_c * step_h)),
+        discharge_w=np.minimum(discharge, np.maximum(before_high - low, 0.0) * eta_d / step_h),
+        low_wh=low,
+        high_wh=high,
+    )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tools.planning.allocate import allocate
 from tools.planning.binding import find_bindings
 from tools.planning.check import broken_sites, over_feeders
 from tools.planning.cost import cost, energy_wh, import_change_w
@@ -17,6 +18,8 @@ from tools.planning.split import Target, split
 from tools.planning.tradeoff import trade_off
 
 ROUNDS = 3
+CUTS = 6
+"""Rounds of cuts for each of the three sets of limits."""
 SPREADS = (2.0, 8.0)
 """Splits tried for each target, see `split`."""
 
@@ -38,12 +41,11 @@ def solve(problem: DispatchProblem, *, name: str = "best", rounds: int = ROUNDS)
     groups = make_groups(prepared)
     programmes = [Relaxation(prepared, groups, feeders) for feeders in _blocks(problem)]
     fixed = constant_cost(prepared, groups)
-    free = np.full((groups.count, problem.steps), np.inf)
-    bound_no_ramp = fixed + sum(p.solve(groups.loose, free, free).value for p in programmes)
-    bound, target = _ask(programmes, groups, free, free)
+    bound_no_ramp = fixed + sum(p.solve(groups.loose, cuts=CUTS).value for p in programmes)
+    bound = fixed + sum(p.solve(groups.tight, cuts=CUTS).value for p in programmes)
+    target = _ask(programmes, groups, cuts=CUTS)
     nothing = _nothing(prepared, groups)
     best = _rounds(prepared, groups, programmes, target, nothing=nothing, rounds=rounds)
-    bound += fixed
     return _solution(
         prepared,
         best,
@@ -63,22 +65,27 @@ def _blocks(problem: DispatchProblem) -> list[Ints]:
 
 
 def _ask(
-    programmes: list[Relaxation], groups: Groups, charge: Floats, discharge: Floats
-) -> tuple[float, Target]:
-    value, shape = 0.0, charge.shape
+    programmes: list[Relaxation],
+    groups: Groups,
+    charge: Floats | None = None,
+    discharge: Floats | None = None,
+    *,
+    cuts: int = 0,
+) -> Target:
+    """Solve for the plan's own limits: the answers are targets, not bounds."""
+    shape = groups.plan.charge_w.shape
     wanted_charge, wanted_discharge = np.zeros(shape), np.zeros(shape)
     for programme in programmes:
-        answer = programme.solve(groups.tight, charge, discharge)
-        value += answer.value
+        answer = programme.solve(groups.plan, charge, discharge, cuts=cuts)
         wanted_charge[programme.mine] = answer.charge_w
         wanted_discharge[programme.mine] = answer.discharge_w
-    return value, Target(charge_w=wanted_charge, discharge_w=wanted_discharge)
+    return Target(charge_w=wanted_charge, discharge_w=wanted_discharge)
 
 
 def _nothing(prepared: Prepared, groups: Groups) -> _Found:
     """What floors, ramps from the start and recovery demand when nobody asks for anything."""
     zero = np.zeros((groups.count, prepared.problem.steps))
-    return _try(prepared, groups, Target(charge_w=zero, discharge_w=zero), 2.0, None, follow_previous=False)
+    return _try(prepared, groups, Target(charge_w=zero, discharge_w=zero), 2.0)
 
 
 def _try(
@@ -86,11 +93,11 @@ def _try(
     groups: Groups,
     target: Target,
     spread: float,
-    safe_w: Floats | None,
     *,
-    follow_previous: bool,
+    safe_w: Floats | None = None,
+    base_w: Floats | None = None,
 ) -> _Found:
-    plan = split(prepared, groups, target, spread_steps=spread, follow_previous=follow_previous)
+    plan = split(prepared, groups, target, spread_steps=spread, base_w=base_w)
     plan = _withdraw(prepared, plan, safe_w)
     return _Found(setpoint_w=plan, objective=cost(prepared.problem, plan))
 
@@ -125,8 +132,9 @@ def _rounds(
     discharge_cap = charge_cap.copy()
     best = nothing
     for number in range(rounds):
+        base = goal.previous_w if follow else allocate(prepared, groups, target.charge_w - target.discharge_w)
         tries = [
-            _try(prepared, groups, target, spread, nothing.setpoint_w, follow_previous=follow)
+            _try(prepared, groups, target, spread, safe_w=nothing.setpoint_w, base_w=base)
             for spread in SPREADS
         ]
         found = min(tries, key=lambda one: one.objective)
@@ -140,7 +148,7 @@ def _rounds(
             break
         discharge_cap = np.where(short_d, np.minimum(discharge_cap, np.maximum(-given, 0.0)), discharge_cap)
         charge_cap = np.where(short_c, np.minimum(charge_cap, np.maximum(given, 0.0)), charge_cap)
-        _, target = _ask(programmes, groups, charge_cap, discharge_cap)
+        target = _ask(programmes, groups, charge_cap, discharge_cap)
     return best
 
 

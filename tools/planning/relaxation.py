@@ -7,6 +7,7 @@ import numpy as np
 from scipy.sparse import coo_array
 
 from tools.planning.cost import import_change_w, meter_price, site_cost
+from tools.planning.cuts import find_cuts, make_member
 from tools.planning.groups import Groups, Limits
 from tools.planning.prepare import Prepared
 from tools.planning.problem import Floats, Ints
@@ -208,11 +209,35 @@ class Relaxation:
         solver.passModel(model)
         return solver
 
-    def solve(self, limits: Limits, charge_cap_w: Floats, discharge_cap_w: Floats) -> Answer:
-        """Solve under `limits` and further caps, all of shape (groups of the fleet, steps)."""
+    def solve(
+        self,
+        limits: Limits,
+        charge_cap_w: Floats | None = None,
+        discharge_cap_w: Floats | None = None,
+        *,
+        cuts: int = 0,
+    ) -> Answer:
+        """Solve under `limits` and further caps, all of shape (groups of the fleet, steps), with so many rounds of cuts.
+
+        Cuts stay for later solves: limits of later solves have to be tighter, not looser.
+        """
+        self._set(limits, charge_cap_w, discharge_cap_w)
+        answer = self._run()
+        for _ in range(cuts):
+            if self._cut(limits, answer) == 0:
+                break
+            answer = self._run()
+        return answer
+
+    def _set(self, limits: Limits, charge_cap_w: Floats | None, discharge_cap_w: Floats | None) -> None:
         mine, steps = self._mine, self._prepared.problem.steps
-        self._bound(self._charge, 0.0, np.minimum(limits.charge_w, charge_cap_w)[mine])
-        self._bound(self._discharge, 0.0, np.minimum(limits.discharge_w, discharge_cap_w)[mine])
+        charge, discharge = limits.charge_w[mine], limits.discharge_w[mine]
+        if charge_cap_w is not None:
+            charge = np.minimum(charge, charge_cap_w[mine])
+        if discharge_cap_w is not None:
+            discharge = np.minimum(discharge, discharge_cap_w[mine])
+        self._bound(self._charge, 0.0, charge)
+        self._bound(self._discharge, 0.0, discharge)
         self._bound(self._energy, limits.floor_wh[mine], limits.ceiling_wh[mine])
         ramp = np.repeat(limits.ramp_w[mine, None], steps, axis=1) / KILO
         start = np.zeros_like(ramp)
@@ -220,6 +245,8 @@ class Relaxation:
         low, high = start - ramp, start + ramp
         rows = self._ramp.ravel().astype(np.int32)
         self._solver.changeRowsBounds(rows.size, rows, low.ravel(), high.ravel())  # type: ignore[attr-defined]
+
+    def _run(self) -> Answer:
         self._solver.run()
         status = self._solver.getModelStatus()
         if status != highspy.HighsModelStatus.kOptimal:
@@ -231,6 +258,24 @@ class Relaxation:
             charge_w=np.maximum(found[self._charge], 0.0) * KILO,
             discharge_w=np.maximum(found[self._discharge], 0.0) * KILO,
         )
+
+    def _cut(self, limits: Limits, answer: Answer) -> int:
+        """Add the cuts that the answer breaks and return how many."""
+        step_h, added = self._prepared.problem.step_h, 0
+        for at, group in enumerate(self._mine.tolist()):
+            member = make_member(self._prepared, self._groups, limits, group)
+            for cut in find_cuts(member, answer.charge_w[at], answer.discharge_w[at]):
+                less, more = self._charge[at], self._discharge[at]
+                less_wh, more_wh = step_h * member.eta_c, step_h / member.eta_d
+                if not cut.discharging:
+                    less, more, less_wh, more_wh = more, less, more_wh, less_wh
+                columns = np.concatenate([more[cut.chosen], less[cut.window]]).astype(np.int32)
+                values = np.concatenate(
+                    [np.full(cut.chosen.size, more_wh), np.full(cut.window.size, -less_wh)]
+                )
+                self._solver.addRow(-np.inf, cut.most_wh / KILO, columns.size, columns, values)
+                added += 1
+        return added
 
     def _bound(self, columns: Ints, low: Floats | float, high: Floats) -> None:
         index = columns.ravel().astype(np.int32)

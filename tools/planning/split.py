@@ -36,7 +36,7 @@ class _State:
 
 
 def split(
-    prepared: Prepared, groups: Groups, target: Target, *, spread_steps: float, follow_previous: bool
+    prepared: Prepared, groups: Groups, target: Target, *, spread_steps: float, base_w: Floats | None = None
 ) -> Floats:
     """Return setpoints, shape (sites, steps), that keep every limit of every site and come close to `target`.
 
@@ -46,11 +46,11 @@ def split(
         target: What the relaxation asks of each group.
         spread_steps: 1 brings the sites with most time left down to a common time at once, which serves energy best;
             more spreads power evenly over the group, which serves ramps best.
-        follow_previous: Start from the setpoints in force and spread only the difference.
+        base_w: Setpoints to start from, shape (sites, steps): only the difference to the target is spread. None for idle.
     """
     problem = prepared.problem
     used = np.flatnonzero(prepared.active)
-    fleet = _Fleet(prepared, groups, used, follow_previous=follow_previous)
+    fleet = _Fleet(prepared, groups, used, base_w)
     state = _State(
         energy_wh=problem.initial_wh[used].copy(),
         power_w=problem.start_w[used].copy(),
@@ -69,7 +69,7 @@ def split(
 class _Fleet:
     """The active sites' arrays, cut out once."""
 
-    def __init__(self, prepared: Prepared, groups: Groups, used: Ints, *, follow_previous: bool) -> None:
+    def __init__(self, prepared: Prepared, groups: Groups, used: Ints, base_w: Floats | None) -> None:
         problem, tables = prepared.problem, prepared.viability
         self.eta_c, self.eta_d, self.eta_r = prepared.eta_c[used], prepared.eta_d[used], prepared.eta_r[used]
         self._group, self._feeder, self._count = groups.of_site[used], problem.feeder[used], groups.count
@@ -78,15 +78,14 @@ class _Fleet:
         self._sure_discharge = prepared.sure_discharge_w[used]
         self._headroom, self._room, self._feeders = prepared.headroom_w, prepared.room_w, problem.feeders
         self._tables, self._budgeted = tables.only(used), bool(np.isfinite(problem.discharge_budget_wh).any())
-        previous = problem.objectives.previous_w
-        self._previous = previous[used] if previous is not None and follow_previous else None
+        self._base = None if base_w is None else base_w[used]
 
     def step(self, t: int, state: _State, wanted_w: Floats, spread_steps: float) -> Floats:
         """Choose this step's power of every site."""
         low, high = self._range(t, state)
         zero = np.clip(0.0, low, high)
-        if self._previous is not None:
-            zero = np.clip(self._previous[:, t], low, high)
+        if self._base is not None:
+            zero = np.clip(self._base[:, t], low, high)
         power = self._fill(t, state, wanted_w, zero=zero, low=low, high=high, spread_steps=spread_steps)
         return self._within_feeders(t, power, low, high)
 
@@ -124,7 +123,7 @@ class _Fleet:
         hours = np.where(down, spare, free) / reference
         # Energy decides only when a site takes part; a site against its will is not pushed the other way.
         end = np.where(down, np.minimum(low, zero), np.maximum(high, zero))
-        if self._previous is None:
+        if self._base is None:
             stop = (wanted_w >= 0.0)[self._group]
             end = np.where(down & stop, np.clip(0.0, end, zero), end)
             end = np.where(~down & ~stop, np.clip(0.0, zero, end), end)
