@@ -18,72 +18,40 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
-from pathlib import Path
 from random import Random
 from typing import Any
 
 from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from telemetry.mqtt_settings import (
+    BacklogFullError,
+    MqttError,
+    MqttProtocol,
+    MqttSettings,
+    PublishRefusedError,
+    Will,
+    backoff_delay,
+    tls_context,
+)
+
+__all__ = [
+    "BacklogFullError",
+    "InboundMessage",
+    "MqttClient",
+    "MqttError",
+    "MqttProtocol",
+    "MqttSettings",
+    "PublishRefusedError",
+    "Will",
+    "backoff_delay",
+]
+
 _log = logging.getLogger(__name__)
 _READS_PER_TURN = 200  # then the loop serves its other clients
-
-
-class MqttError(Exception):
-    """What goes wrong between us and the broker."""
-
-
-class PublishRefusedError(MqttError):
-    """The broker answered that this client may not publish there (MQTT 5 only; 3.1.1 cannot say so)."""
-
-    def __init__(self, topic: str, reason: str) -> None:
-        super().__init__(f"the broker refused a message to {topic}: {reason}")
-        self.topic = topic
-        self.reason = reason
-
-
-class BacklogFullError(MqttError):
-    """Too many messages wait for the broker's confirmation; the caller keeps its own copy and tries later."""
-
-
-class MqttProtocol(StrEnum):
-    """The version spoken."""
-
-    V311 = "3.1.1"
-    V5 = "5"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MqttSettings:
-    """Where the broker is and who we are."""
-
-    host: str
-    port: int
-    authority: Path  # PEM of the certificate authority that signed the broker's certificate
-    certificate: Path  # ours; its common name is our user name and client id at the broker
-    key: Path
-    client_id: str
-    keepalive: timedelta = timedelta(seconds=30)
-    protocol: MqttProtocol = MqttProtocol.V311
-    persistent_session: bool = False  # the broker keeps subscriptions and messages while we are away
-    session_expiry: timedelta = timedelta(days=7)  # of a persistent session, MQTT 5
-    connect_timeout: timedelta = timedelta(seconds=10)
-    first_backoff: timedelta = timedelta(seconds=0.5)
-    longest_backoff: timedelta = timedelta(seconds=30)
-    max_inflight: int = 20  # sent and not confirmed
-    max_unconfirmed: int = 1000  # accepted from the caller and not confirmed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Will:
-    """What the broker says in our name, retained, when we vanish."""
-
-    topic: str
-    payload: bytes
 
 
 class InboundMessage:
@@ -106,18 +74,6 @@ class InboundMessage:
         A new connection counts its messages anew, so a late acknowledgement would confirm somebody else's message.
         """
         self._acknowledge()
-
-
-def backoff_delay(settings: MqttSettings, failures: int, unit_random: float) -> timedelta:
-    """Return the wait before the next connection: doubling to a cap, then between half and all of it.
-
-    Args:
-        settings: First and longest wait.
-        failures: Attempts in a row that failed, zero after a connection that held.
-        unit_random: Uniform in 0..1; a fleet that lost its broker must not come back in one instant.
-    """
-    longest = min(settings.longest_backoff, settings.first_backoff * (1 << min(failures, 20)))
-    return longest * (0.5 + 0.5 * unit_random)
 
 
 class MqttClient:
@@ -155,7 +111,7 @@ class MqttClient:
         self._on_disconnect = on_disconnect
         self._manual_acknowledge = manual_acknowledge
         self._executor = executor
-        self._tls = _tls_context(settings)
+        self._tls = tls_context(settings)
         self._client = self._make_client(will)
         self._filters: list[str] = []
         self._waiting: deque[_Outbound] = deque()  # accepted while there was no connection
@@ -241,10 +197,8 @@ class MqttClient:
             raise BacklogFullError(f"{self.unconfirmed} messages wait for the broker")
         confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         outbound = _Outbound(topic=topic, payload=payload, retain=retain, confirmed=confirmed)
-        if self.connected and not self._waiting:
-            self._send(outbound)
-        else:
-            self._waiting.append(outbound)
+        self._waiting.append(outbound)
+        self._send_waiting()
         return confirmed
 
     # -- connection ---------------------------------------------------------------------------------------------------
@@ -368,13 +322,16 @@ class MqttClient:
             else:
                 loop.remove_writer(self._watched)
 
-    def _send(self, outbound: "_Outbound") -> None:
-        info = self._client.publish(outbound.topic, outbound.payload, qos=1, retain=outbound.retain)
-        self._unconfirmed[info.mid] = outbound
-
     def _send_waiting(self) -> None:
-        while self.connected and self._waiting:
-            self._send(self._waiting.popleft())
+        # The window is kept here: paho's own walks all messages in flight at each confirmation.
+        while self.connected and self._waiting and len(self._unconfirmed) < self._settings.max_inflight:
+            outbound = self._waiting[0]
+            info = self._client.publish(outbound.topic, outbound.payload, qos=1, retain=outbound.retain)
+            if (
+                info.rc != MQTTErrorCode.MQTT_ERR_QUEUE_SIZE
+            ):  # else that message id is still in use: take the next
+                self._waiting.popleft()
+                self._unconfirmed[info.mid] = outbound
 
     def _send_subscriptions(self, topic_filters: tuple[str, ...]) -> None:
         if topic_filters:
@@ -403,7 +360,7 @@ class MqttClient:
         )
         client.tls_set_context(self._tls)
         client.connect_timeout = settings.connect_timeout.total_seconds()
-        client.max_inflight_messages = settings.max_inflight
+        client.max_inflight_messages = 0  # no limit: see `_send_waiting`
         if will is not None:
             client.will_set(will.topic, will.payload, qos=1, retain=True)
         client.on_connect = self._connect_answered
@@ -470,12 +427,14 @@ class MqttClient:
         self, _client: paho.Client, _data: Any, message_id: int, reason: ReasonCode, _more: Any
     ) -> None:
         outbound = self._unconfirmed.pop(message_id, None)
-        if outbound is None or outbound.confirmed.done():
-            return
-        if reason.is_failure:
-            outbound.confirmed.set_exception(PublishRefusedError(outbound.topic, str(reason)))
-        else:
-            outbound.confirmed.set_result(None)
+        if outbound is not None and not outbound.confirmed.done():
+            if reason.is_failure:
+                outbound.confirmed.set_exception(PublishRefusedError(outbound.topic, str(reason)))
+            else:
+                outbound.confirmed.set_result(None)
+        if self._waiting:
+            # Not at once: paho still counts this message as being sent.
+            asyncio.get_running_loop().call_soon(self._send_waiting)
 
     def _subscribe_answered(
         self, _client: paho.Client, _data: Any, message_id: int, reasons: Any, _more: Any
@@ -501,22 +460,3 @@ class _Outbound:
     payload: bytes
     retain: bool
     confirmed: asyncio.Future[None]
-
-
-class _ClosingSocket(ssl.SSLSocket):
-    """Closes itself when its handshake fails; paho would leave it open."""
-
-    def do_handshake(self, block: bool = False) -> None:
-        try:
-            super().do_handshake(block)
-        except OSError:
-            self.close()
-            raise
-
-
-def _tls_context(settings: MqttSettings) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies the certificate and the host name
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_verify_locations(settings.authority)
-    context.sslsocket_class = _ClosingSocket
-    return context
