@@ -41,8 +41,8 @@ class FieldSample:
     """One scan of a site's devices; None where the site cannot measure.
 
     Charging is positive, discharging negative, at the battery terminals. Mains import is positive.
-    `battery_a` comes from the BMS (the sum of its strings), `battery_w` from the independent DC meter at
-    the battery terminals where the site has one, else from bus voltage times current.
+    `battery_a` comes from the BMS or controller (the sum of its strings), `battery_w` from the same or from
+    bus voltage times current; `meter_battery_w` is the independent DC meter that settlement is judged by.
     """
 
     bus_v: float
@@ -50,6 +50,7 @@ class FieldSample:
     battery_a: float
     battery_w: float
     mains_ok: bool
+    meter_battery_w: float | None = None
     grid_v: float | None = None
     grid_hz: float | None = None
     grid_w: float | None = None  # AC import positive, export negative

@@ -20,7 +20,7 @@ Kind = Literal["int16", "uint16", "int32", "uint32", "float32"]
 # Point -> the unit it is given in after scale and sign; "1" is a share 0..1, "bit" is 0 or 1.
 STRINGS = tuple(f"string_{k}_a" for k in range(1, 9))
 UNITS: dict[str, str] = {
-    "bus_v": "V", "load_w": "W", "battery_a": "A", "battery_w": "W", "rectifier_w": "W",
+    "bus_v": "V", "load_w": "W", "battery_a": "A", "battery_w": "W", "meter_battery_w": "W", "rectifier_w": "W",
     "grid_v": "V", "grid_hz": "Hz", "grid_w": "W", "aux_ac_w": "W", "pv_w": "W", "genset_w": "W",
     "soc_frac": "1", "soh_frac": "1", "fuel_frac": "1", "battery_c": "degC", "ambient_c": "degC",
     "mains_ok": "bit", "local_lock": "bit", "rectifier_modules_ok": "count", "alarms": "bits",
@@ -30,7 +30,7 @@ UNITS: dict[str, str] = {
 }  # fmt: skip
 
 # Points whose sign a controller may turn round: a profile that has one must prove the sign.
-SIGNED = frozenset({"battery_a", "battery_w", "grid_w", *STRINGS})
+SIGNED = frozenset({"battery_a", "battery_w", "meter_battery_w", "grid_w", *STRINGS})
 
 
 class ProfileError(ValueError):

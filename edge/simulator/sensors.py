@@ -6,7 +6,7 @@ Standard deviations [I], all documented here because figures depend on them:
 | --- | --- | --- | --- |
 | bus_v | 0.05 % | 4 mV | profile |
 | battery_a, string_k_a (BMS shunt) | 0.8 % | 0.15 A | profile |
-| battery_w (independent DC meter, class 0.5) | 0.15 % | 0.2 % of reading + 2 W | profile |
+| meter_battery_w (independent DC meter, class 0.5) | 0.15 % | 0.2 % of reading + 2 W | profile |
 | load_w, rectifier_w | 0.4 % | 0.3 % of reading + 2 W | profile |
 | grid_w, aux_ac_w, pv_w, genset_w (class 1) | 0.3 % | 0.3 % of reading + 2 W | profile |
 | soc_frac (BMS) | offset 1.5 % of capacity | none | 0.1 % |
@@ -62,7 +62,8 @@ class Sensors:
         values = {
             "bus_v": bus_v,
             "battery_a": string_a.sum(axis=1),
-            "battery_w": battery_w * (self._gain_meter + 0.002 * white[1]) + 2.0 * white[2],
+            "battery_w": bus_v * string_a.sum(axis=1),
+            "meter_battery_w": battery_w * (self._gain_meter + 0.002 * white[1]) + 2.0 * white[2],
             "soc_frac": np.clip(self._plant.site_soc_frac() + self._soc_offset, 0.0, 1.0),
             "soh_frac": self._plant.site_soh_frac(),
             "battery_c": st.battery_c + self._temperature_offset[0] + 0.05 * white[3],

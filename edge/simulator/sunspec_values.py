@@ -96,11 +96,11 @@ VALUES: dict[tuple[int, str], Read | float | str] = {
     (713, "Sta"): 0.0,
     (714, "NPrt"): 1.0,
     (714, "PrtAlrms"): 0.0,
-    (714, "DCW"): lambda d: -d.sensed("battery_w"),  # injection positive
-    (714, "DCA"): lambda d: -d.sensed("battery_w") / max(d.sensed("bus_v"), 1.0),
+    (714, "DCW"): lambda d: -d.sensed("meter_battery_w"),  # injection positive
+    (714, "DCA"): lambda d: -d.sensed("meter_battery_w") / max(d.sensed("bus_v"), 1.0),
     (714, "PrtTyp#0"): 1.0,
     (714, "ID#0"): 1.0,
-    (714, "DCW#0"): lambda d: -d.sensed("battery_w"),
+    (714, "DCW#0"): lambda d: -d.sensed("meter_battery_w"),
     (714, "DCV#0"): lambda d: d.sensed("bus_v"),
     (714, "DCSta#0"): 1.0,
     (802, "AHRtg"): lambda d: d.plant.specs[d.site].strings * d.plant.specs[d.site].string_ah,
