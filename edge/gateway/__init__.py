@@ -1,0 +1,1 @@
+"""The site controller: reads the cabinet, obeys signed commands within its own limits, returns to float by itself."""

@@ -1,0 +1,83 @@
+"""The gateway's hands: writes to the cabinet only what changed, and refreshes the device's revert timer."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from edge.gateway.control import Loop
+from edge.modbus.port import DeviceError, SitePort
+
+_CHARGE_STEP_A: Final = 0.1  # smaller changes of the charging limit are not worth a write
+_LONGEST_REVERT: Final = timedelta(seconds=900)
+
+
+class Cabinet:
+    """Writes a loop's outputs through a port.
+
+    A voltage below float is written on change, and again at a third of the revert time, which arms the device's own
+    timer anew. At float nothing is refreshed: that is where the device goes by itself.
+    """
+
+    def __init__(self, port: SitePort, revert: timedelta) -> None:
+        self._port = port
+        self._revert = revert
+        self._volts: float | None = None
+        self._charge_limit_a: float | None = None
+        self._written_at: datetime | None = None
+
+    @property
+    def lowered(self) -> bool:
+        """Whether a voltage below float was written and not yet released."""
+        return self._volts is not None and self._volts < self._port.capabilities.float_v
+
+    async def apply(self, loop: Loop, now: datetime, period: timedelta) -> float | None:
+        """Write what the loop wants; return the voltage read back if one was written.
+
+        The charging limit goes first: charging is closed before the bus voltage moves.
+
+        Raises:
+            DeviceError: A device did not answer, or holds something else.
+        """
+        held_a = self._charge_limit_a
+        closes = held_a is not None and held_a > 0.0 and loop.charge_limit_a == 0.0
+        if held_a is None or closes or abs(held_a - loop.charge_limit_a) >= _CHARGE_STEP_A:
+            self._charge_limit_a = None
+            await self._port.write_charge_limit_a(loop.charge_limit_a)
+            self._charge_limit_a = loop.charge_limit_a
+        if loop.volts >= self._port.capabilities.float_v:
+            if self._volts is None or self.lowered:
+                self._volts = None
+                await self._port.release()
+                self._volts = self._port.capabilities.float_v
+                return self._volts
+            return None
+        # At a clock speed above 1 the timer, which runs in the device's time, must outlast the stretched period.
+        revert = min(_LONGEST_REVERT, max(self._revert, 10 * period))
+        due = self._written_at is None or now - self._written_at >= revert / 3 or now < self._written_at
+        if self._volts == loop.volts and not due:
+            return None
+        self._volts = loop.volts  # also if the write fails half-way: it must be released then
+        read_back = await self._port.write_rectifier_v(loop.volts, revert)
+        self._written_at = now
+        if abs(read_back - loop.volts) > max(0.011, 0.6 * self._port.capabilities.voltage_step_v):
+            raise DeviceError("rectifier", f"voltage {loop.volts} V was read back as {read_back} V")
+        return read_back
+
+    async def release(self) -> None:
+        """Return to float with charging closed, whatever was written before: voltage first, it is what matters.
+
+        Raises:
+            DeviceError: A device did not answer.
+        """
+        self._volts = None
+        await self._port.release()
+        self._volts = self._port.capabilities.float_v
+        self._charge_limit_a = None
+        await self._port.write_charge_limit_a(0.0)
+        self._charge_limit_a = 0.0
+
+    def forget(self) -> None:
+        """Believe nothing about the device: the next `apply` writes everything."""
+        self._volts = None
+        self._charge_limit_a = None

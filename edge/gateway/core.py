@@ -1,0 +1,462 @@
+"""One site's controller: one asyncio object, fed by a port to the cabinet and a link to the centre.
+
+Three loops: the control step (1 s of domain time), the mains look (at least 4 a second) and the orders from the
+centre. One lock keeps their writes apart. Whatever goes wrong, the answer is float voltage with charging closed,
+then a late and slow recharge; and should this process die, the device does it by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import fields, replace
+from datetime import datetime, timedelta
+from random import Random
+from typing import Final
+
+from edge.gateway import roster
+from edge.gateway.buffer import Buffer
+from edge.gateway.cabinet import Cabinet
+from edge.gateway.commands import Standing
+from edge.gateway.config import SiteConfig
+from edge.gateway.control import Loop, at_float, start_loop, step
+from edge.gateway.duty import Duty, advance, tells_limited
+from edge.gateway.limits import Site, terminal_w
+from edge.gateway.memory import Disk, Memory
+from edge.gateway.orders import Orders
+from edge.gateway.outbox import Outbox, Urgent
+from edge.gateway.pace import Tick, jumped, speed_of, stretched_s, wall_wait_s
+from edge.gateway.recharge import Recharge, is_full, plan_recharge, recharge_w
+from edge.gateway.schedule import next_edge
+from edge.gateway.uplink import Uplink
+from edge.modbus.port import DeviceError, FieldSample, SitePort
+from edge.plan import Acknowledgement, AckVerdict
+from telemetry.model.clock import Clock
+from telemetry.model.reading import Reading, SiteState
+from telemetry.model.site import SiteMode
+from telemetry.wire import VERSION, StateMessage, encode
+
+_log = logging.getLogger(__name__)
+_FAILS_TO_FAULT: Final = 3
+_GOOD_TO_RECOVER: Final = 5
+_SHARED: Final = tuple(
+    {field.name for field in fields(Reading)} & {field.name for field in fields(FieldSample)}
+)
+
+
+class GatewayCore:
+    """A site's gateway. `run` until cancelled; the port must be open and the uplink not yet."""
+
+    def __init__(
+        self,
+        config: SiteConfig,
+        port: SitePort,
+        uplink: Uplink,
+        buffer: Buffer,
+        disk: Disk,
+        clock: Clock,
+        rng: Random,
+        *,
+        boot_id: str,
+        local_lock: Callable[[], bool] = lambda: False,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.config = config
+        self._port = port
+        self._uplink = uplink
+        self._clock = clock
+        self._rng = rng
+        self._boot_id = boot_id
+        self._switch = local_lock
+        self._monotonic = monotonic
+        self._lock = asyncio.Lock()
+        self.memory = Memory(disk, config.root_public)
+        self.outbox = Outbox(config.name, boot_id, uplink, buffer, config.pacing, self._on_sent, monotonic)
+        self._orders = Orders(self, self._lock)
+        self._cabinet = Cabinet(port, timedelta(seconds=config.pacing.revert_s))
+        self._loop: Loop = start_loop(port.capabilities, config.limits)
+        self.duties: roster.Roster = ()
+        self.sample: FieldSample | None = None
+        self.sampled_at: datetime | None = None
+        self._recharge: Recharge | None = None
+        self._after_outage = False
+        self.in_outage = False
+        self.fault = ""  # a device alarm or failure in force: no duty is accepted
+        self.deaf = (
+            False  # a device did not do what was written: nothing more is written until it answers well
+        )
+        self.local_lock = local_lock()
+        self._fails = 0
+        self._good = 0
+        self._sequence = 0
+        self._pending: list[Reading] = []
+        self._published: Tick | None = None
+        self._tick: Tick | None = None
+        self._state: SiteState | None = None
+        self._alarms: frozenset[str] = frozenset()
+        uplink.listen(self._orders.on_message, self._on_connected)
+
+    def now(self) -> datetime:
+        """Return the domain instant."""
+        return self._clock.now()
+
+    @property
+    def float_v(self) -> float:
+        """The float voltage that the cabinet declares, V."""
+        return self._port.capabilities.float_v
+
+    async def fail(self, now: datetime, cause: str) -> None:
+        """A device did not do what was written: float, and no more writes until it answers well."""
+        await self._enter_fault(now, cause, deaf=True)
+
+    # -- life ------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Control the site until cancelled, then leave it at float with everything buffered."""
+        self.restore(self._clock.now())
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.run_messages())
+                group.create_task(self._run_mains())
+                group.create_task(self._run_control())
+                await self._uplink.open()
+        finally:
+            await self._leave()
+
+    async def run_messages(self) -> None:
+        """Send and obey until cancelled, without control steps of its own."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.outbox.run())
+            group.create_task(self._orders.run())
+
+    async def idle(self) -> None:
+        """Return when every message that has come in was worked on."""
+        await self._orders.idle()
+
+    def restore(self, now: datetime) -> None:
+        """Take up what was accepted before a restart, if it can still be believed."""
+        held = self.memory.held
+        self.duties = roster.restore(held.duties, self.memory.keys, held.seen_at, now)
+        self._recharge = plan_recharge(self.config.recharge, now, self._rng)
+
+    async def _leave(self) -> None:
+        self._flush()
+        for action in (self._cabinet.release, self._uplink.close):
+            try:
+                await asyncio.wait_for(action(), 5.0)
+            except (DeviceError, TimeoutError, OSError) as error:
+                _log.warning("leaving", extra={"site_id": self.config.site_id, "error": str(error)})
+
+    async def _run_control(self) -> None:
+        pacing = self.config.pacing
+        await asyncio.sleep(self._rng.random() * 0.5 * pacing.control_min_wall_s)
+        while True:
+            started_s = self._monotonic()
+            await self.control_once()
+            speed = speed_of(self._clock)
+            period_s = stretched_s(pacing.control_s, pacing.control_min_wall_s, speed)
+            edge = self._edge(self._clock.now(), period_s)
+            left_s = wall_wait_s(edge, speed) - (self._monotonic() - started_s if edge == period_s else 0.0)
+            await asyncio.sleep(max(left_s, 0.005))
+
+    def _edge(self, now: datetime, period_s: float) -> float:
+        """Return the domain seconds to the next look: the period, or less where a schedule's step changes before."""
+        edges = [next_edge(duty.command, now) for duty in self.duties]
+        to_edge = min(((edge - now).total_seconds() for edge in edges if edge is not None), default=period_s)
+        return to_edge if 0.0 < to_edge < period_s else period_s
+
+    async def _run_mains(self) -> None:
+        """Look at the mains between control steps; where those come as often anyway, they do it."""
+        pacing = self.config.pacing
+        while True:
+            speed = speed_of(self._clock)
+            period_s = stretched_s(pacing.mains_s, pacing.control_min_wall_s, speed)
+            await asyncio.sleep(wall_wait_s(period_s, speed))
+            if self.in_outage or stretched_s(pacing.control_s, pacing.control_min_wall_s, speed) <= period_s:
+                continue
+            try:
+                present = await self._port.read_mains()
+            except DeviceError:
+                continue  # the control step counts failures
+            if not present:
+                async with self._lock:
+                    await self._lose_mains(self._clock.now())
+
+    # -- one control step --------------------------------------------------------------------------------
+
+    async def control_once(self) -> None:
+        """Scan, decide, write, report. Never raises for a device that misbehaves."""
+        try:
+            sample = await self._port.read()
+        except DeviceError as error:
+            async with self._lock:
+                await self._miss_scan(str(error))
+            return
+        async with self._lock:
+            now = self._clock.now()
+            tick = Tick(at=now, wall_s=self._monotonic(), speed=speed_of(self._clock))
+            before, self._tick = self._tick, tick
+            self._observe(sample, now, before)
+            if before is not None and jumped(before, tick, self.config.pacing.clock_jump_s):
+                self.outbox.event(now, "clock_jump", f"{(now - before.at).total_seconds():.1f} s")
+                await self.float_now(now, "clock_jump")
+            await self._judge(sample, now)
+            try:
+                await self.act(sample, now)
+            except DeviceError as error:
+                await self._enter_fault(now, str(error), deaf=True)
+            self.tell_state(now)
+        self._flush_when_due(tick)
+
+    def _observe(self, sample: FieldSample, now: datetime, before: Tick | None) -> None:
+        """Note the scan: reading, alarms, the day's discharge, the lock."""
+        limits_alarms = frozenset(sample.alarms) | ({self.fault} - {""})
+        for alarm in sorted(limits_alarms - self._alarms):
+            self.outbox.event(now, "alarm", alarm)
+        for alarm in sorted(self._alarms - limits_alarms):
+            self.outbox.event(now, "alarm_cleared", alarm)
+        self._alarms = limits_alarms
+        if before is not None and terminal_w(sample) < 0.0:
+            hours = max(0.0, min(60.0, (now - before.at).total_seconds())) / 3600.0
+            self.memory.note_discharge(-terminal_w(sample) * hours, now)
+        locked = sample.local_lock or self._switch()
+        if locked != self.local_lock:
+            self.local_lock = locked
+            self.outbox.event(now, "local_lock" if locked else "local_unlock")
+            self._state = None
+        self._fails, self._good = 0, self._good + 1
+        self.sample, self.sampled_at = sample, now
+        self._sequence += 1
+        shared = {name: getattr(sample, name) for name in _SHARED}
+        shared["alarms"] = tuple(sorted(limits_alarms))[:64]
+        shared["string_a"] = sample.string_a or None
+        self._pending.append(
+            Reading(
+                site_id=self.config.name,
+                boot_id=self._boot_id,
+                sequence=self._sequence,
+                at=now,
+                **shared,
+            )
+        )
+
+    async def _judge(self, sample: FieldSample, now: datetime) -> None:
+        """Enter and leave outage and fault; end what may not go on."""
+        if not sample.mains_ok:
+            await self._lose_mains(now)
+        elif self.in_outage:
+            self.in_outage, self._after_outage = False, True
+            self._recharge = plan_recharge(self.config.recharge, now, self._rng)
+            self.outbox.event(now, "mains_back")
+        alarms = sorted(set(sample.alarms) & set(self.config.fault_alarms))
+        if alarms and not self.in_outage:
+            await self._enter_fault(now, alarms[0], deaf=False)
+        elif self.fault and self._good >= _GOOD_TO_RECOVER:
+            self.fault, self.deaf = "", False
+            self._cabinet.forget()
+            self._recharge = plan_recharge(self.config.recharge, now, self._rng)
+            self.outbox.event(now, "fault_over")
+        if self.local_lock and self.duties:
+            await self.float_now(now, "local_lock")
+        over = roster.finished(self.duties, now)
+        if over:
+            self.duties = tuple(duty for duty in self.duties if duty not in over)
+            if any(duty.asked_w or duty.set_w for duty in over):
+                self._recharge = plan_recharge(self.config.recharge, now, self._rng)
+            for duty in over:
+                self.acknowledge(roster.closing_ack(duty, self.config.name, now))
+            self.memory.note_duties(self.duties)
+            await self.memory.save(now)
+
+    async def act(self, sample: FieldSample, now: datetime) -> float | None:
+        """Write what the duty in force, or the recharge, asks for; return the voltage read back if one was written."""
+        if self.in_outage or self.deaf:
+            return None
+        capabilities = self._port.capabilities
+        period = self.period()
+        duty = roster.current(self.duties, now)
+        if duty is None:
+            self._loop = at_float(self._loop, capabilities, self._charge_limit_a(sample, now))
+        else:
+            asked = advance(
+                duty,
+                sample,
+                self._loop.held,
+                self.config.limits,
+                now,
+                period,
+                self.config.pacing.ramp_w_per_s,
+            )
+            self._keep(duty, await self._limited(asked.duty, now))
+            self._loop = step(self._loop, asked.target_w, sample, capabilities, self.config.limits)
+        return await self._cabinet.apply(self._loop, now, period)
+
+    def _keep(self, before: Duty, after: Duty) -> None:
+        self.duties = tuple(after if duty is before else duty for duty in self.duties)
+
+    async def _limited(self, duty: Duty, now: datetime) -> Duty:
+        """Say once that a duty is being limited, and why."""
+        if not tells_limited(duty):
+            return duty
+        told = replace(duty, limited_told=True)
+        self.acknowledge(
+            roster.say(
+                told, self.config.name, now, AckVerdict.LIMITED, str(duty.reason), limited_wh=duty.limited_wh
+            )
+        )
+        return told
+
+    def _charge_limit_a(self, sample: FieldSample, now: datetime) -> float:
+        """Return the charging limit while no duty is in force; notes when the battery is full again."""
+        if self._recharge is not None and is_full(self.config.recharge, sample):
+            self._recharge, self._after_outage = None, False
+        power_w = recharge_w(self._recharge, self.config.recharge, self.config.limits, sample, now)
+        return power_w / max(sample.bus_v, 40.0)
+
+    def period(self) -> timedelta:
+        """Return the present control period in domain time."""
+        pacing = self.config.pacing
+        speed = speed_of(self._clock)
+        return timedelta(seconds=stretched_s(pacing.control_s, pacing.control_min_wall_s, speed))
+
+    # -- return to float -------------------------------------------------------------------------------
+
+    async def float_now(self, now: datetime, cause: str) -> None:
+        """End every duty for a cause of the site's own and return to float; a failed write is left to the revert."""
+        ended, self.duties = self.duties, ()
+        self._loop = at_float(self._loop, self._port.capabilities)
+        self._recharge = plan_recharge(self.config.recharge, now, self._rng)
+        try:
+            await self._cabinet.release()
+        except DeviceError as error:
+            self._cabinet.forget()
+            self.outbox.event(now, "release_failed", str(error)[:200])
+        for duty in ended:
+            self.acknowledge(roster.closing_ack(duty, self.config.name, now, cause))
+        if ended:
+            self.memory.note_duties(())
+            await self.memory.save(now)
+
+    async def _lose_mains(self, now: datetime) -> None:
+        """Give the battery back to the network: it is what it is there for."""
+        if not self.in_outage:
+            self.in_outage = True
+            await self.float_now(now, "outage")
+            self.outbox.event(now, "mains_lost")
+            self.tell_state(now)
+
+    async def _enter_fault(self, now: datetime, cause: str, *, deaf: bool) -> None:
+        self._good = 0
+        self.deaf = self.deaf or deaf
+        if not self.fault:
+            self.fault = "device_fault" if deaf else cause
+            self.outbox.event(now, "fault", cause[:200])
+            await self.float_now(now, "device_fault")
+
+    async def _miss_scan(self, error: str) -> None:
+        self._fails += 1
+        if self._fails >= _FAILS_TO_FAULT:
+            now = self._clock.now()
+            await self._enter_fault(now, error, deaf=True)
+            self.tell_state(now)
+
+    # -- report ------------------------------------------------------------------------------------------
+
+    def acknowledge(self, ack: Acknowledgement) -> None:
+        """Remember an acknowledgement (durable with the next save) and send it."""
+        self.outbox.send(Urgent(leaf="ack", payload=self.memory.note_ack(ack)))
+
+    def standing(self) -> Standing:
+        """Return what decisions on commands start from."""
+        return Standing(
+            site_id=self.config.name,
+            mode=self.mode,
+            highest_mode=self.config.highest_mode,
+            local_lock=self.local_lock,
+            in_outage=self.in_outage,
+            last_sequence=self.memory.held.last_sequence,
+            fleet=self.memory.fleet,
+            acks=self.memory.acks,
+        )
+
+    @property
+    def mode(self) -> SiteMode:
+        """The mode in force: what was last commanded, else the file's."""
+        return self.memory.held.mode or self.config.mode
+
+    def site(self, now: datetime) -> Site:
+        """Return the field side as decisions on commands see it."""
+        duty = roster.current(self.duties, now)
+        limits = self.config.limits
+        return Site(
+            sample=self.sample,
+            sampled_at=self.sampled_at,
+            max_age=max(timedelta(seconds=limits.max_sample_age_s), 3 * self.period()),
+            fault=bool(self.fault),
+            running_w=0.0 if duty is None else duty.asked_w,
+            cycles_today=self.memory.discharged_wh(now) / limits.rated_wh,
+            capabilities=self._port.capabilities,
+        )
+
+    def state(self, now: datetime) -> SiteState:
+        """Return what the site is doing."""
+        if self.in_outage:
+            return SiteState.OUTAGE
+        if self.fault:
+            return SiteState.FAULT
+        if roster.current(self.duties, now) is not None:
+            return SiteState.DISPATCH
+        if self._recharge is None:
+            return SiteState.FLOAT
+        return SiteState.RECOVERY if self._after_outage else SiteState.RECHARGE
+
+    def tell_state(self, now: datetime, *, again: bool = False) -> None:
+        """Publish the retained state when it changed."""
+        state = self.state(now)
+        if state is self._state and not again:
+            return
+        self._state = state
+        message = StateMessage(
+            v=VERSION,
+            site_id=self.config.site_id,
+            at=now,
+            online=True,
+            state=state,
+            local_lock=self.local_lock,
+            last_sequence=max(0, self.memory.held.last_sequence),
+            firmware=self.config.firmware,
+        )
+        self.outbox.send(Urgent(leaf="state", payload=encode(message), retain=True))
+
+    def _on_connected(self) -> None:
+        for payload in self.memory.unsent():
+            self.outbox.send(Urgent(leaf="ack", payload=payload))
+        self.tell_state(self._clock.now(), again=True)
+        self.outbox.connected()
+
+    def _on_sent(self, urgent: Urgent) -> None:
+        if urgent.leaf == "ack":
+            self.memory.note_sent(urgent.payload)
+
+    def _flush_when_due(self, tick: Tick) -> None:
+        pacing = self.config.pacing
+        last = self._published
+        if last is None:
+            self._published = tick
+        elif (
+            abs((tick.at - last.at).total_seconds()) >= pacing.publish_s - 0.5 * pacing.control_s
+            and tick.wall_s - last.wall_s >= pacing.publish_min_wall_s * min(1.0, tick.speed)
+        ) or len(self._pending) >= 500:
+            self._published = tick
+            self._flush()
+
+    def _flush(self) -> None:
+        """Put the readings since the last message into the buffer and on their way."""
+        if self._pending:
+            readings, self._pending = tuple(self._pending), []
+            lost = self.outbox.keep(readings)
+            if lost is not None:
+                detail = f"{lost.boot_id} {lost.first} {lost.last}"
+                self.outbox.event(readings[-1].at, "readings_lost", detail)

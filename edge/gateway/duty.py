@@ -1,0 +1,119 @@
+"""The account of the command in force: what it asks, what the limits leave, what was delivered. Pure.
+
+Powers in W at the battery terminals, charging positive. What the limits or the physics take away is `limited`: it is
+counted in Wh and never repaid. What the loop misses while it settles is repaid within the same quarter of an hour.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from edge.gateway.control import NO_ENERGY, Quarter, corrected_w
+from edge.gateway.limits import OwnLimits, Reason, allow, terminal_w
+from edge.gateway.schedule import quarter_end, ramped_w, setpoint_at
+from edge.modbus.port import FieldSample
+from edge.plan import Command
+
+_NOTABLE_WH = 0.5  # less than this lost is noise, not worth an acknowledgement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duty:
+    """The command in force with its account.
+
+    `set_w` is the ramped and allowed setpoint, `asked_w` the one that the schedule names at `at`; `battery_w` the
+    power measured at `at`. `reason` is what holds it back now, `limited_told` whether that was acknowledged.
+    """
+
+    command: Command
+    digest: str
+    envelope: bytes
+    accepted_at: datetime
+    at: datetime
+    asked_w: float = 0.0
+    set_w: float = 0.0
+    battery_w: float = 0.0
+    quarter: Quarter = NO_ENERGY
+    limited_wh: float = 0.0
+    reason: Reason | None = None
+    limited_told: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the loop is to aim at now, and the duty after the account was kept."""
+
+    duty: Duty
+    target_w: float
+
+
+def advance(
+    duty: Duty,
+    sample: FieldSample,
+    held: Reason | None,
+    limits: OwnLimits,
+    now: datetime,
+    period: timedelta,
+    ramp_w_per_s: float,
+) -> Asked:
+    """Book the stretch since the last step and return the power to aim at until the next one.
+
+    Args:
+        duty: As it was after the last step.
+        sample: The scan made now.
+        held: What kept the loop from its target over the stretch (backstop, battery acceptance), or None.
+        limits: The site's own.
+        now: The instant of the scan.
+        period: How long until the next step, expected.
+        ramp_w_per_s: How fast a setpoint may grow, W/s.
+    """
+    elapsed = max(timedelta(0), now - duty.at)
+    booked = _book(duty, sample, held, now, elapsed)
+    asked_w = setpoint_at(duty.command, now)
+    ramped = ramped_w(booked.set_w, asked_w, ramp_w_per_s, period.total_seconds())
+    allowed = allow(asked_w, sample, limits)
+    set_w = ramped if abs(ramped) < abs(allowed.power_w) else allowed.power_w
+    left = quarter_end(now) - now
+    wanted = allow(corrected_w(set_w, booked.quarter, left, period), sample, limits)
+    reason = allowed.reason or held
+    return Asked(
+        duty=replace(
+            booked, at=now, asked_w=asked_w, set_w=set_w, battery_w=terminal_w(sample), reason=reason
+        ),
+        target_w=wanted.power_w,
+    )
+
+
+def _book(duty: Duty, sample: FieldSample, held: Reason | None, now: datetime, elapsed: timedelta) -> Duty:
+    """Return the duty with the stretch up to now in its account; a quarter's end splits the stretch."""
+    hours = elapsed.total_seconds() / 3600.0
+    if hours == 0.0:
+        return duty
+    mean_w = 0.5 * (duty.battery_w + terminal_w(sample))
+    asked_w = setpoint_at(duty.command, duty.at + elapsed / 2)
+    left_w = _left_w(duty, asked_w, mean_w, held)
+    limited_wh = duty.limited_wh + max(0.0, abs(asked_w) - abs(left_w)) * hours
+    border = quarter_end(duty.at)
+    if now < border:
+        quarter = duty.quarter.add(left_w, mean_w, elapsed)
+    else:
+        quarter = NO_ENERGY.add(left_w, mean_w, now - border)
+    return replace(duty, quarter=quarter, limited_wh=limited_wh)
+
+
+def _left_w(duty: Duty, asked_w: float, mean_w: float, held: Reason | None) -> float:
+    """Return the power that counts as commanded: what was asked, less what limits and physics took."""
+    if duty.reason is None and held is None:
+        return asked_w
+    if held is not None:
+        return min(0.0, max(asked_w, mean_w)) if asked_w < 0.0 else max(0.0, min(asked_w, mean_w))
+    if asked_w * duty.asked_w <= 0.0:
+        return asked_w  # the step changed in this stretch: the old limit says nothing about the new setpoint
+    share = min(1.0, abs(duty.set_w / duty.asked_w))
+    return asked_w * share
+
+
+def tells_limited(duty: Duty) -> bool:
+    """Return whether it is time for the one acknowledgement that says the command is being limited."""
+    return not duty.limited_told and duty.reason is not None and duty.limited_wh > _NOTABLE_WH

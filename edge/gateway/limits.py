@@ -1,0 +1,294 @@
+"""What a site allows itself, from its own file: checked before a command is accepted and at every control step.
+
+Pure. Charging positive, discharging negative, W at the battery terminals. Nothing here trusts the centre.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from math import isfinite
+from typing import Final
+
+import msgspec
+
+from edge.modbus.port import Capabilities, FieldSample
+from edge.plan import ScheduleBody
+from telemetry.model.battery import LFP_BANDS, VRLA_BANDS, Chemistry, TemperatureBand
+
+_ZERO_W: Final = 1.0  # a setpoint within a watt of zero asks for nothing
+
+
+class Reason(StrEnum):
+    """Why a command is refused, or why a running one is held below what it asks."""
+
+    STALE_FIELD_DATA = "stale_field_data"
+    DEVICE_FAULT = "device_fault"
+    NO_CONTINUITY = "no_continuity"
+    NOT_FINITE = "not_finite"
+    EXPORT_NOT_DECLARED = "export_not_declared"
+    PARTIAL_POWER_NOT_OFFERED = "partial_power_not_offered"
+    CHARGE_HEADROOM = "charge_headroom"
+    C_RATE_BY_TEMPERATURE = "c_rate_by_temperature"
+    RAMP = "ramp"
+    BUS_WINDOW = "bus_window"
+    SOC_BAND = "soc_band"
+    HOLD_TOO_LONG = "hold_too_long"
+    CYCLES_PER_DAY = "cycles_per_day"
+    LOAD_BELOW_SETPOINT = "load_below_setpoint"
+    GRID_IMPORT_LIMIT = "grid_import_limit"
+    BACKSTOP = "backstop"
+    BATTERY_ACCEPTANCE = "battery_acceptance"
+    SETTLING = "settling"
+
+
+class OwnLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `limits` section of the gateway's file.
+
+    Defaults are our choice [I] unless DOMAIN.md names a source. `bus_min_v` is the lowest bus voltage that dispatch
+    may reach: the higher of this and the device's own backstop counts. `load_tolerance_frac` is how far the load,
+    as it is now, may lie below a setpoint that is about to start before the command is refused whole: below that it
+    is accepted and held to the load, reported as limited.
+    """
+
+    chemistry: Chemistry
+    rated_wh: float
+    max_load_w: float
+    rectifier_secure_w: float
+    grid_import_limit_w: float
+    rectifier_efficiency: float = 0.96
+    soc_min_frac: float = 0.2
+    soc_max_frac: float = 1.0
+    charge_efficiency: float = 0.97
+    discharge_efficiency: float = 0.97
+    bands: tuple[TemperatureBand, ...] = ()
+    bus_min_v: float = 47.0
+    bus_max_v: float = 57.0
+    max_hold_h: float = 24.0
+    max_lead_h: float = 48.0
+    max_cycles_per_day: float = 1.0
+    ramp_w_per_step: float | None = None
+    continuity_proven: bool = False
+    load_tolerance_frac: float = 0.25
+    max_sample_age_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        for name in ("rated_wh", "max_load_w", "rectifier_secure_w", "grid_import_limit_w", "max_hold_h"):
+            if not (isfinite(value := getattr(self, name)) and value > 0.0):
+                raise ValueError(f"{name} {value} must be above zero")
+        for name in ("rectifier_efficiency", "charge_efficiency", "discharge_efficiency"):
+            if not 0.0 < getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} must be in (0, 1]")
+        if not 0.0 <= self.soc_min_frac < self.soc_max_frac <= 1.0:
+            raise ValueError("SoC band must satisfy 0 <= soc_min_frac < soc_max_frac <= 1")
+        if not 44.0 <= self.bus_min_v < self.bus_max_v <= 57.0:
+            raise ValueError(
+                "bus window must satisfy 44 <= bus_min_v < bus_max_v <= 57 (EN 300 132-2 ends at 57)"
+            )
+        for name in ("max_lead_h", "max_cycles_per_day", "load_tolerance_frac", "max_sample_age_s"):
+            if not (isfinite(value := getattr(self, name)) and value >= 0.0):
+                raise ValueError(f"{name} {value} must be zero or more")
+        if self.ramp_w_per_step is not None and not self.ramp_w_per_step > 0.0:
+            raise ValueError("ramp_w_per_step must be above zero, or absent")
+
+    def band_at(self, battery_c: float) -> TemperatureBand | None:
+        """Return the band that holds the temperature, or None where the battery may not be used at all."""
+        bands = self.bands or (LFP_BANDS if self.chemistry is Chemistry.LFP else VRLA_BANDS)
+        return next((band for band in bands if band.from_c <= battery_c < band.to_c), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """What the field side says at the moment of a decision.
+
+    `sample` is the last good scan and `sampled_at` when it was made (None: none yet); `max_age` is how old it may
+    be; `fault` is a device fault in force; `running_w` the setpoint in force (0 at float); `cycles_today` the
+    equivalent full cycles already spent in the UTC day.
+    """
+
+    sample: FieldSample | None
+    sampled_at: datetime | None
+    max_age: timedelta
+    fault: bool
+    running_w: float
+    cycles_today: float
+    capabilities: Capabilities
+
+
+def terminal_w(sample: FieldSample) -> float:
+    """Return the power at the battery terminals, W: by the independent meter where there is one, else by the BMS."""
+    return sample.battery_w if sample.meter_battery_w is None else sample.meter_battery_w
+
+
+def spare_load_w(sample: FieldSample) -> float:
+    """Return what the battery can feed without export: max(0, load - PV), W (DOMAIN.md section 1)."""
+    return max(0.0, sample.load_w - (sample.pv_w or 0.0))
+
+
+def charge_headroom_w(sample: FieldSample, limits: OwnLimits) -> float:
+    """Return the charging power that the rectifiers, one module failed, and the AC connection leave, W.
+
+    AC: import = aux + (load - PV + charge) / efficiency, so charge = (limit - aux) x efficiency - (load - PV).
+    """
+    net_w = sample.load_w - (sample.pv_w or 0.0)
+    at_dc_w = limits.rectifier_secure_w - net_w
+    at_ac_w = (limits.grid_import_limit_w - (sample.aux_ac_w or 0.0)) * limits.rectifier_efficiency - net_w
+    return max(0.0, min(at_dc_w, at_ac_w))
+
+
+def refuse_schedule(
+    body: ScheduleBody, valid_until: datetime, site: Site, limits: OwnLimits, now: datetime
+) -> Reason | None:
+    """Return the first limit that a schedule breaks, or None: whole acceptance, no clipping.
+
+    The order is that of DOMAIN.md: what we do not know, what the device cannot do, power, voltage, energy, time.
+    """
+    sample = site.sample
+    if sample is None or site.sampled_at is None or sample.soc_frac is None or sample.battery_c is None:
+        return Reason.STALE_FIELD_DATA
+    # Written as "not inside" so that NaN is refused too.
+    if not timedelta(0) <= now - site.sampled_at <= site.max_age or not 0.0 <= sample.soc_frac <= 1.0:
+        return Reason.STALE_FIELD_DATA
+    if site.fault:
+        return Reason.DEVICE_FAULT
+    if not (limits.continuity_proven and site.capabilities.can_revert):
+        return Reason.NO_CONTINUITY
+    if not all(isfinite(setpoint_w) for setpoint_w in body.setpoint_w):
+        return Reason.NOT_FINITE
+    return (
+        _power_reason(body, sample, site, limits, now)
+        or _bus_reason(body, sample, site, limits)
+        or _soc_reason(body, sample.soc_frac, limits, now)
+        or _time_reason(body, valid_until, site, limits, now)
+    )
+
+
+def _power_reason(
+    body: ScheduleBody, sample: FieldSample, site: Site, limits: OwnLimits, now: datetime
+) -> Reason | None:
+    lowest_w, highest_w = min(body.setpoint_w), max(body.setpoint_w)
+    first_w = _near_setpoint_w(body, now)
+    spare_w = spare_load_w(sample)
+    if lowest_w < -limits.max_load_w or -first_w > spare_w * (1.0 + limits.load_tolerance_frac) + _ZERO_W:
+        return Reason.EXPORT_NOT_DECLARED
+    if site.capabilities.full_load_blocks_only and any(
+        -spare_w + _ZERO_W < setpoint_w < -_ZERO_W for setpoint_w in body.setpoint_w
+    ):
+        return Reason.PARTIAL_POWER_NOT_OFFERED
+    if highest_w > limits.rectifier_secure_w or first_w > charge_headroom_w(sample, limits) + _ZERO_W:
+        return Reason.CHARGE_HEADROOM
+    band = limits.band_at(sample.battery_c) if sample.battery_c is not None else None
+    if (lowest_w < -_ZERO_W or highest_w > _ZERO_W) and band is None:
+        return Reason.C_RATE_BY_TEMPERATURE
+    if band is not None and not (
+        -band.discharge_c_rate * limits.rated_wh - _ZERO_W
+        <= lowest_w
+        <= highest_w
+        <= band.charge_c_rate * limits.rated_wh + _ZERO_W
+    ):
+        return Reason.C_RATE_BY_TEMPERATURE
+    return Reason.RAMP if _breaks_ramp(body, site.running_w, limits) else None
+
+
+def _near_setpoint_w(body: ScheduleBody, now: datetime) -> float:
+    """Return the setpoint that applies now or within the next quarter of an hour: what the present load can judge."""
+    index = (now - body.start) // timedelta(seconds=body.step_s)
+    if index < 0:
+        return body.setpoint_w[0] if body.start - now <= timedelta(minutes=15) else 0.0
+    return body.setpoint_w[index] if index < len(body.setpoint_w) else 0.0
+
+
+def _breaks_ramp(body: ScheduleBody, running_w: float, limits: OwnLimits) -> bool:
+    if limits.ramp_w_per_step is None:
+        return False
+    allowed_w = limits.ramp_w_per_step + _ZERO_W
+    first_w = body.setpoint_w[0]
+    if min(abs(first_w - running_w), abs(first_w)) > allowed_w:
+        return True
+    pairs = zip(body.setpoint_w, body.setpoint_w[1:], strict=False)
+    return any(abs(after_w - before_w) > allowed_w for before_w, after_w in pairs)
+
+
+def _bus_reason(body: ScheduleBody, sample: FieldSample, site: Site, limits: OwnLimits) -> Reason | None:
+    floor_v = max(limits.bus_min_v, site.capabilities.backstop_v)
+    ceiling_v = min(limits.bus_max_v, site.capabilities.max_v)
+    if not (floor_v < site.capabilities.float_v <= ceiling_v):
+        return Reason.BUS_WINDOW
+    # A bus that already lies at the backstop has nothing to give; charging may still start from there.
+    lowest_v = floor_v if min(body.setpoint_w) < -_ZERO_W else 40.5
+    return None if lowest_v < sample.bus_v <= limits.bus_max_v else Reason.BUS_WINDOW
+
+
+def _soc_reason(body: ScheduleBody, soc_frac: float, limits: OwnLimits, now: datetime) -> Reason | None:
+    """Re-simulate: no step may carry the SoC out of the band, or further out of it than it already is."""
+    step = timedelta(seconds=body.step_s)
+    for index, setpoint_w in enumerate(body.setpoint_w):
+        left = min(step, body.start + step * (index + 1) - now)
+        if left <= timedelta(0):
+            continue
+        gain = limits.charge_efficiency if setpoint_w > 0.0 else 1.0 / limits.discharge_efficiency
+        soc_frac += setpoint_w * gain * left.total_seconds() / 3600.0 / limits.rated_wh
+        if setpoint_w < -_ZERO_W and soc_frac < limits.soc_min_frac - 1e-9:
+            return Reason.SOC_BAND
+        if setpoint_w > _ZERO_W and soc_frac > limits.soc_max_frac + 1e-9:
+            return Reason.SOC_BAND
+    return None
+
+
+def _time_reason(
+    body: ScheduleBody, valid_until: datetime, site: Site, limits: OwnLimits, now: datetime
+) -> Reason | None:
+    start = max(now, body.start)
+    end = min(valid_until, body.start + timedelta(seconds=body.step_s) * len(body.setpoint_w))
+    if end - start > timedelta(hours=limits.max_hold_h):
+        return Reason.HOLD_TOO_LONG
+    step_h = body.step_s / 3600.0
+    discharge_wh = sum(-setpoint_w for setpoint_w in body.setpoint_w if setpoint_w < 0.0) * step_h
+    if site.cycles_today + discharge_wh / limits.rated_wh > limits.max_cycles_per_day + 1e-9:
+        return Reason.CYCLES_PER_DAY
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowed:
+    """The power that may be asked of the battery now, and what holds it below the setpoint (None: nothing)."""
+
+    power_w: float
+    reason: Reason | None
+
+
+def allow(target_w: float, sample: FieldSample, limits: OwnLimits) -> Allowed:
+    """Return the setpoint reduced in magnitude, never raised and never turned around, to what the limits leave."""
+    if target_w < 0.0:
+        bounds = _discharge_bounds_w(sample, limits)
+    elif target_w > 0.0:
+        bounds = _charge_bounds_w(sample, limits)
+    else:
+        return Allowed(power_w=0.0, reason=None)
+    most_w, reason = min(bounds)
+    if abs(target_w) <= most_w:
+        return Allowed(power_w=target_w, reason=None)
+    return Allowed(power_w=most_w if target_w > 0.0 else -most_w, reason=reason)
+
+
+def _discharge_bounds_w(sample: FieldSample, limits: OwnLimits) -> list[tuple[float, Reason]]:
+    band = None if sample.battery_c is None else limits.band_at(sample.battery_c)
+    rate = 0.0 if band is None else band.discharge_c_rate
+    empty = sample.soc_frac is None or not sample.soc_frac > limits.soc_min_frac
+    return [
+        (spare_load_w(sample), Reason.LOAD_BELOW_SETPOINT),
+        (rate * limits.rated_wh, Reason.C_RATE_BY_TEMPERATURE),
+        (0.0 if empty else limits.rated_wh * 100.0, Reason.SOC_BAND),
+    ]
+
+
+def _charge_bounds_w(sample: FieldSample, limits: OwnLimits) -> list[tuple[float, Reason]]:
+    band = None if sample.battery_c is None else limits.band_at(sample.battery_c)
+    rate = 0.0 if band is None else band.charge_c_rate
+    full = sample.soc_frac is None or not sample.soc_frac < limits.soc_max_frac
+    return [
+        (charge_headroom_w(sample, limits), Reason.GRID_IMPORT_LIMIT),
+        (rate * limits.rated_wh, Reason.C_RATE_BY_TEMPERATURE),
+        (0.0 if full else limits.rated_wh * 100.0, Reason.SOC_BAND),
+    ]
