@@ -24,6 +24,8 @@ from ui.ops.secrets import DatabaseRole
 
 MIGRATED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 PASSWORDS: dict[str, str] = {role: f"test-{role.value}" for role in DatabaseRole}
+# Nothing waits for the disk: tests kill processes, never the machine.
+QUICK = {**TUNED, **NOT_DURABLE}
 _TEMPLATE = "cellwatt_template"
 
 
@@ -93,7 +95,7 @@ class DatabaseServer:
 @contextmanager
 def running_database_server(folder: Path) -> Iterator[DatabaseServer]:
     """Run an embedded server that does not wait for the disk."""
-    with EmbeddedPostgres(folder, PASSWORDS, settings={**TUNED, **NOT_DURABLE}) as server:
+    with EmbeddedPostgres(folder, PASSWORDS, settings=QUICK) as server:
         yield DatabaseServer(server)
 
 

@@ -175,6 +175,20 @@ class EmbeddedBroker:
         self.stop()
 
     @property
+    def host(self) -> str:
+        """Where it answers."""
+        return self.address.host
+
+    @property
+    def port(self) -> int:
+        """Where it answers; another at each start unless one was preferred."""
+        return self.address.port
+
+    def settings(self, identity: Identity) -> MqttSettings:
+        """Return how a client with this certificate connects."""
+        return self.address.settings(identity)
+
+    @property
     def spec(self) -> ProcessSpec:
         """How the running broker was started, for a supervisor that adopts it."""
         if self._spec is None:

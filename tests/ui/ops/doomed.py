@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
-from tests.services import PASSWORDS
+from tests.services import PASSWORDS, QUICK
 from ui.ops.broker import EmbeddedBroker
 from ui.ops.files import private_folder
 from ui.ops.pki import CertificateAuthority
@@ -22,7 +22,7 @@ def child(*arguments: str) -> ProcessSpec:
 
 def main(what: str, folder: str) -> None:
     if what == "postgres":
-        with EmbeddedPostgres(Path(folder), PASSWORDS) as server:
+        with EmbeddedPostgres(Path(folder), PASSWORDS, settings=QUICK) as server:
             sys.stdout.write(f"{server.process.pid} {server.port}\n")
             sys.stdout.flush()
             time.sleep(60)

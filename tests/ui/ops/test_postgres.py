@@ -6,7 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.services import PASSWORDS
+from tests.services import PASSWORDS, QUICK
 from tests.ui.ops.waiting import gone, wait_for
 from ui.ops.postgres import EmbeddedPostgres, PostgresStartError, postgres_from_env
 from ui.ops.secrets import DatabaseRole
@@ -19,7 +19,7 @@ def first_start(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[st
     """A data folder with one row, what its first start said, and the process id of the server that made it."""
     folder = tmp_path_factory.mktemp("pg")
     said: list[str] = []
-    with EmbeddedPostgres(folder, PASSWORDS, progress=said.append) as server:
+    with EmbeddedPostgres(folder, PASSWORDS, progress=said.append, settings=QUICK) as server:
         keep(server, 41)
         pid = server.process.pid
     return folder, said, pid
@@ -56,9 +56,9 @@ def test_the_first_start_says_what_it_does_and_ends_with_its_block(
 
 def test_a_second_start_finds_the_data_and_refuses_a_wrong_password(folder: Path) -> None:
     said: list[str] = []
-    with EmbeddedPostgres(folder, PASSWORDS, progress=said.append) as server:
+    with EmbeddedPostgres(folder, PASSWORDS, progress=said.append, settings=QUICK) as server:
         keep(server, 43)
-    with EmbeddedPostgres(folder, PASSWORDS, progress=said.append) as server:
+    with EmbeddedPostgres(folder, PASSWORDS, progress=said.append, settings=QUICK) as server:
         assert kept(server) == 43
         with psycopg.connect(server.dsn()) as connection:
             assert connection.execute("SHOW listen_addresses").fetchone() == ("127.0.0.1",)
@@ -70,8 +70,8 @@ def test_a_second_start_finds_the_data_and_refuses_a_wrong_password(folder: Path
 
 
 def test_a_second_server_on_a_folder_in_use_is_refused(folder: Path) -> None:
-    with EmbeddedPostgres(folder, PASSWORDS) as first:
-        second = EmbeddedPostgres(folder, PASSWORDS, old_server_gone_within_s=0.2)
+    with EmbeddedPostgres(folder, PASSWORDS, settings=QUICK) as first:
+        second = EmbeddedPostgres(folder, PASSWORDS, old_server_gone_within_s=0.2, settings=QUICK)
         with pytest.raises(PostgresStartError, match=f"process {first.process.pid} already serves"):
             second.start()
 
@@ -92,12 +92,12 @@ def test_kill_9_of_the_parent_ends_the_server_and_keeps_the_data(folder: Path) -
             connection.execute("UPDATE kept SET n = 42")
         parent.send_signal(signal.SIGKILL)
     assert wait_for(lambda: gone(pid))
-    with EmbeddedPostgres(folder, PASSWORDS) as server:
+    with EmbeddedPostgres(folder, PASSWORDS, settings=QUICK) as server:
         assert kept(server) == 42
 
 
 def test_a_crashed_server_recovers_though_its_number_belongs_to_another_process(folder: Path) -> None:
-    crashing = EmbeddedPostgres(folder, PASSWORDS)
+    crashing = EmbeddedPostgres(folder, PASSWORDS, settings=QUICK)
     crashing.start()
     keep(crashing, 44)
     crashing.process.kill()
@@ -106,7 +106,7 @@ def test_a_crashed_server_recovers_though_its_number_belongs_to_another_process(
     stranger = subprocess.Popen(["sleep", "60"], user=lock.stat().st_uid)
     try:
         lock.write_text(lock.read_text().replace(str(crashing.process.pid), str(stranger.pid), 1))
-        with EmbeddedPostgres(folder, PASSWORDS) as server:
+        with EmbeddedPostgres(folder, PASSWORDS, settings=QUICK) as server:
             assert kept(server) == 44
     finally:
         stranger.kill()
@@ -116,15 +116,28 @@ def test_a_crashed_server_recovers_though_its_number_belongs_to_another_process(
 def test_lost_secrets_are_named_as_the_fault(folder: Path) -> None:
     lost: dict[str, str] = {role: "lost" for role in DatabaseRole}  # noqa: C420 the keys are read as text
     with pytest.raises(PostgresStartError, match="restore the state directory's secrets"):
-        EmbeddedPostgres(folder, lost).start()
+        EmbeddedPostgres(folder, lost, settings=QUICK).start()
 
 
 def test_an_interrupted_first_start_is_made_again(tmp_path: Path) -> None:
     (tmp_path / "data.new").mkdir()
     (tmp_path / "data.new" / "half").write_text("")
-    with EmbeddedPostgres(tmp_path, PASSWORDS) as server, psycopg.connect(server.dsn()) as connection:
+    with (
+        EmbeddedPostgres(tmp_path, PASSWORDS, settings=QUICK) as server,
+        psycopg.connect(server.dsn()) as connection,
+    ):
         assert connection.execute("SELECT 1").fetchone() == (1,)
     assert not (tmp_path / "data.new").exists()
+
+
+def test_kill_9_during_the_first_start_leaves_nothing_that_a_second_trips_over(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-m", "tests.ui.ops.doomed", "postgres", str(tmp_path)]) as parent:
+        assert wait_for((tmp_path / "data.new" / "base").exists)
+        parent.send_signal(signal.SIGKILL)
+    assert not (tmp_path / "data").exists()
+    with EmbeddedPostgres(tmp_path, PASSWORDS, settings=QUICK) as server:
+        keep(server, 45)
+        assert kept(server) == 45
 
 
 def test_database_url_means_no_embedded_server(tmp_path: Path) -> None:

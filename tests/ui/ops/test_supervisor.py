@@ -5,9 +5,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 
+import psycopg
 import pytest
 
+from tests.services import PASSWORDS, QUICK
 from tests.ui.ops.waiting import gone, wait_for
+from ui.ops.postgres import EmbeddedPostgres
 from ui.ops.process import ProcessSpec
 from ui.ops.supervisor import (
     ProcessState,
@@ -144,3 +147,31 @@ def test_run_ends_when_asked_and_stops_everything(tmp_path: Path) -> None:
     asked.set()
     watched.run(asked)
     assert watched.status()[0].state is ProcessState.STOPPED
+
+
+@pytest.mark.database
+def test_an_adopted_server_that_crashed_is_started_again_on_its_port(tmp_path: Path) -> None:
+    clock = HandClock()
+    watched = supervisor(tmp_path, clock)
+    with EmbeddedPostgres(tmp_path, PASSWORDS, settings=QUICK) as server:
+        watched.add(server.spec, server.process)
+        server.process.kill()
+        server.process.wait()
+
+        def answers() -> bool:
+            clock.seconds += 0.1
+            watched.tick()
+            try:
+                psycopg.connect(server.dsn()).close()
+            except psycopg.OperationalError:
+                return False
+            return True
+
+        assert wait_for(answers)
+        assert [(each.name, each.restarts, each.exit_status) for each in watched.status()] == [
+            ("postgres", 1, -9)
+        ]
+        second = watched.status()[0].pid
+        watched.stop()
+    assert second is not None
+    assert gone(second)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def wait_for(condition: Callable[[], bool], *, within_s: float = 10.0) -> bool:
+def wait_for(condition: Callable[[], bool], *, within_s: float = 30.0) -> bool:
     """Whether the condition became true in time."""
     deadline = time.monotonic() + within_s
     while not condition():
