@@ -37,6 +37,11 @@ class Policy:
     max_cluster_low_frac: float = 0.5
     cluster_low_margin_h: float = 1.0
     max_target_drift_frac: float = 0.05
+    max_recharge: timedelta = timedelta(hours=24)  # VRLA back to full within 24 h (DOMAIN.md section 2, [R])
+    fine_voltage_step_v: float = (
+        0.02  # a coarser controller offers full-load blocks only (DOMAIN.md section 1, [I])
+    )
+    harmless_alarms: frozenset[str] = frozenset()  # every other active alarm keeps a site out of every plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +62,26 @@ class DayUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IslandProof:
+    """What must be on record before a site may export with its mains absent (DOMAIN.md section 4).
+
+    `contact_open` is the transfer switch's contact as read back at `read_at`; the authority is the network operator's.
+    """
+
+    read_at: datetime
+    contact_open: bool
+    switching_authority: str
+    authority_expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FleetState:
     """The live facts that a verdict may depend on. What is absent here counts against the plan.
 
     `load`, `pv` are forecasts by site, `background` by feeder; `quality_score` is 0..1 by site; `live_plans` are
-    the plans dispatched and not yet ended.
+    the plans dispatched and not yet ended. `day_use` counts from midnight UTC. `superseded_plans` are the ancestors of
+    live plans that others replaced: what they did under the same envelope still counts against it. `islands` is empty
+    unless a transfer switch was read back.
     """
 
     at: datetime
@@ -74,3 +94,5 @@ class FleetState:
     background: Mapping[FeederId, Forecast]
     day_use: Mapping[SiteId, DayUse]
     live_plans: tuple[Plan, ...]
+    superseded_plans: tuple[Plan, ...] = ()
+    islands: Mapping[SiteId, IslandProof] = field(default_factory=dict)
