@@ -49,7 +49,8 @@ class Chemistry:
     over_v: float
     trip_c_rate: float
     trip_hot_c: float
-    charge_min_c: float
+    charge_min_c: float  # outside these no charge is taken, discharging goes on
+    charge_max_c: float
 
 
 LFP = Chemistry(
@@ -112,7 +113,8 @@ LFP = Chemistry(
     over_v=57.6,
     trip_c_rate=1.05,  # 1 C maximum plus 5 % before the BMS acts
     trip_hot_c=60.0,
-    charge_min_c=0.0,
+    charge_min_c=0.0,  # V-LFP48100: charge 0-60 degC
+    charge_max_c=60.0,
 )
 
 VRLA = Chemistry(
@@ -162,7 +164,8 @@ VRLA = Chemistry(
     over_v=1e9,
     trip_c_rate=1e9,
     trip_hot_c=1e9,
-    charge_min_c=-20.0,
+    charge_min_c=-20.0,  # no charge above 55 or below -20 degC (Mastervolt)
+    charge_max_c=55.0,
 )
 
 CHEMISTRIES: tuple[Chemistry, ...] = (LFP, VRLA)
@@ -237,6 +240,7 @@ class Cells:
     trip_a: Floats
     trip_hot_c: Floats
     charge_min_c: Floats
+    charge_max_c: Floats
 
 
 def spread(chem: Ints, rated_ah: Floats) -> Cells:
@@ -265,6 +269,7 @@ def spread(chem: Ints, rated_ah: Floats) -> Cells:
         trip_a=of("trip_c_rate") * rated_ah,
         trip_hot_c=of("trip_hot_c"),
         charge_min_c=of("charge_min_c"),
+        charge_max_c=of("charge_max_c"),
     )
 
 

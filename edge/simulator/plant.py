@@ -16,8 +16,9 @@ from edge.simulator.battery import Floats, Ints
 from edge.simulator.bus import Bools, BusInput, BusState, solve_bus
 from edge.simulator.site_spec import PlantSettings, SiteSpec
 
-TRIP_NONE, TRIP_UNDER_V, TRIP_OVER_V, TRIP_CURRENT, TRIP_HOT, TRIP_COLD, TRIP_FORCED = range(7)
+TRIP_NONE, TRIP_UNDER_V, TRIP_OVER_V, TRIP_CURRENT, TRIP_HOT, TRIP_FORCED = range(6)
 _NEVER = 1e9
+_NO_CHARGE_V = 1e6
 
 
 @dataclass(slots=True, kw_only=True)
@@ -256,6 +257,8 @@ class Plant:
         up, up_slope = battery.look_up(self.tables.charge_v, cells.chem, st.soc_frac)
         up = up + cells.counter_v_per_c * (st.battery_c[:, None] - 25.0)
         up = np.maximum(up, down + 0.01)
+        hot = st.battery_c[:, None]
+        up = np.where((hot < cells.charge_min_c) | (hot > cells.charge_max_c), _NO_CHARGE_V, up)
         ohm = battery.resistance_ohm(cells, st.soc_frac, st.battery_c[:, None], st.soh_frac) * hw.weak_ohm
         per_a = dt_s / 3600.0 / self.full_ah()
         inverter_ac = np.where(
@@ -290,10 +293,9 @@ class Plant:
         trip = np.where(live & (v > cells.over_v), TRIP_OVER_V, trip)
         trip = np.where(live & (np.abs(amps) > cells.trip_a), TRIP_CURRENT, trip)
         trip = np.where(live & (hot > cells.trip_hot_c), TRIP_HOT, trip)
-        trip = np.where(live & (hot < cells.charge_min_c) & (amps > 0.05), TRIP_COLD, trip)
         returns = (v > cfg.trip_reset_v) & (v < cells.over_v) & solved.up[:, None]
-        cool = (hot < cells.trip_hot_c - 5.0) & (hot > cells.charge_min_c + 2.0)
-        passes = ((trip == TRIP_UNDER_V) & returns) | ((trip >= TRIP_HOT) & (trip <= TRIP_COLD) & cool)
+        cool = hot < cells.trip_hot_c - 5.0
+        passes = ((trip == TRIP_UNDER_V) & returns) | ((trip == TRIP_HOT) & cool)
         trip = np.where(~st.closed & passes, TRIP_NONE, trip)
         trip = np.where(self.hardware.trip_forced & self.installed, TRIP_FORCED, trip)
         closed = (trip == TRIP_NONE) & self.installed

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from math import sqrt
+
+import numpy as np
+import pytest
+
+from edge.simulator.bus import BusInput, solve_bus
+
+
+def one(value: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    return np.array([value])
+
+
+# One string of 52 V at rest, 20 mOhm, charging above 52.2 V; rectifier of 100 A at 54 V; 1,040 W of load.
+BUS = BusInput(
+    load_w=one(1040.0),
+    pv_w=one(0.0),
+    pv_max_v=one(55.0),
+    rectifier_v=one(54.0),
+    rectifier_a=one(100.0),
+    charge_limit_a=one(1e9),
+    discharge_limit_a=one(1e9),
+    charge_v=np.array([[52.2]]),
+    discharge_v=np.array([[52.0]]),
+    charge_ohm=np.array([[0.02]]),
+    discharge_ohm=np.array([[0.02]]),
+    closed=np.array([[True]]),
+    last_v=one(53.0),
+)
+# With the rectifier below it, the string carries the load alone: V (52 - V) / 0.02 = 1,040.
+ALONE_V = (52.0 + sqrt(52.0**2 - 4.0 * 0.02 * 1040.0)) / 2.0
+
+
+def test_rectifier_holds_its_voltage_and_charges_the_string() -> None:
+    bus = solve_bus(replace(BUS, rectifier_a=one(150.0)))
+    assert bus.bus_v[0] == 54.0
+    assert bus.string_a[0, 0] == pytest.approx(90.0)  # (54 - 52.2) / 0.02
+    assert bus.rectifier_a[0] == pytest.approx(90.0 + 1040.0 / 54.0)
+
+
+def test_a_rectifier_at_its_limit_charges_with_what_it_has() -> None:
+    bus = solve_bus(BUS)  # 90 A and 1,040 / 54 A are above 100 A
+    assert bus.rectifier_a[0] == 100.0
+    assert 52.2 < bus.bus_v[0] < 54.0
+    assert bus.string_a[0, 0] == pytest.approx(100.0 - 1040.0 / bus.bus_v[0])
+
+
+def test_a_rectifier_below_the_string_gives_nothing_and_the_string_carries_the_load() -> None:
+    bus = solve_bus(replace(BUS, rectifier_v=one(47.0)))
+    assert bus.rectifier_a[0] == 0.0
+    assert bus.bus_v[0] == pytest.approx(ALONE_V)
+    assert bus.bus_v[0] * -bus.string_a[0, 0] == pytest.approx(1040.0)
+
+
+def test_between_rest_and_full_load_the_rectifier_shares_with_the_string() -> None:
+    bus = solve_bus(replace(BUS, rectifier_v=one(51.8)))
+    assert bus.string_a[0, 0] == pytest.approx(-10.0)  # (51.8 - 52) / 0.02
+    assert bus.rectifier_a[0] == pytest.approx(1040.0 / 51.8 - 10.0)
+
+
+def test_an_open_string_leaves_the_load_to_the_rectifier_at_its_lower_voltage() -> None:
+    bus = solve_bus(replace(BUS, rectifier_v=one(47.0), closed=np.array([[False]])))
+    assert (bus.up[0], bus.bus_v[0]) == (True, 47.0)
+    assert bus.rectifier_a[0] == pytest.approx(1040.0 / 47.0)
+
+
+def test_no_string_and_no_rectifier_is_a_dead_bus_even_with_sun() -> None:
+    dead = replace(BUS, rectifier_a=one(0.0), closed=np.array([[False]]), pv_w=one(3000.0))
+    bus = solve_bus(dead)
+    assert (bus.up[0], bus.bus_v[0], bus.pv_w[0]) == (False, 0.0, 0.0)
+
+
+def test_a_rectifier_at_its_limit_lets_the_string_give_the_rest() -> None:
+    bus = solve_bus(replace(BUS, rectifier_a=one(10.0)))
+    volts, amps = bus.bus_v[0], bus.string_a[0, 0]
+    assert bus.rectifier_a[0] == 10.0
+    assert amps < 0.0
+    assert (10.0 - amps) * volts == pytest.approx(1040.0)
+
+
+def test_surplus_sun_is_curtailed_at_the_chargers_voltage() -> None:
+    sunny = replace(BUS, rectifier_v=one(47.0), pv_w=one(20_000.0), pv_max_v=one(53.0))
+    bus = solve_bus(sunny)
+    assert bus.bus_v[0] == 53.0
+    assert bus.string_a[0, 0] == pytest.approx(40.0)  # (53 - 52.2) / 0.02
+    assert bus.pv_w[0] == pytest.approx(1040.0 + 40.0 * 53.0)
+
+
+def test_the_charge_limit_binds() -> None:
+    bus = solve_bus(replace(BUS, charge_limit_a=one(30.0)))
+    assert bus.string_a[0, 0] == pytest.approx(30.0)
+    assert bus.bus_v[0] == 54.0
+
+
+def test_two_unlike_strings_share_by_their_own_voltage() -> None:
+    two = replace(
+        BUS,
+        rectifier_a=one(0.0),
+        charge_v=np.array([[52.2, 51.2]]),
+        discharge_v=np.array([[52.0, 51.0]]),
+        charge_ohm=np.array([[0.02, 0.02]]),
+        discharge_ohm=np.array([[0.02, 0.02]]),
+        closed=np.array([[True, True]]),
+        load_w=one(100.0),
+    )
+    bus = solve_bus(two)
+    # The fuller string gives the load and charges the emptier one.
+    assert bus.string_a[0, 0] < 0.0 < bus.string_a[0, 1]
+    assert bus.string_a.sum() * bus.bus_v[0] == pytest.approx(-100.0)
