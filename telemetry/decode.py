@@ -1,6 +1,6 @@
 """Payloads to values: each message becomes rows to store, or a reason why not (pure)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from telemetry.model.reading import FeederReading, Reading, SiteStatus
@@ -86,7 +86,9 @@ def _read(kind: str, payload: bytes, now: datetime) -> tuple[str, Decoded]:
         return feeder.feeder_id, to_feeder_readings(feeder)
     if kind == "state":
         state = decode(payload, StateMessage)
-        return state.site_id, to_status(state)
+        status = to_status(state)
+        # A last will was written when the link was made and speaks of the moment it arrives.
+        return state.site_id, status if status.online else replace(status, at=max(status.at, now))
     if kind == "event":
         event = decode(payload, EventMessage)
         return event.site_id, SiteEvent(

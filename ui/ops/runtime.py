@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -40,10 +41,14 @@ class Runtime:
     simulated_sites: int
     seed: int
     history_days: int
+    epoch: datetime  # when this installation first started, domain time
 
     def save(self, state: StateDirectory) -> None:
         """Keep it in the state directory; the owner's password is left out."""
-        doc = asdict(self) | {"owner_dsn": role_dsn(self.owner_dsn, DatabaseRole.OWNER, "-")}
+        doc = asdict(self) | {
+            "owner_dsn": role_dsn(self.owner_dsn, DatabaseRole.OWNER, "-"),
+            "epoch": self.epoch.isoformat(),
+        }
         write_atomic(state.path / "runtime.json", json.dumps(doc, indent=1).encode())
 
     @classmethod
@@ -60,7 +65,11 @@ class Runtime:
             )
         doc = json.loads(path.read_bytes())
         password = state.secrets.database_password(DatabaseRole.OWNER)
-        return cls(**{**doc, "owner_dsn": role_dsn(doc["owner_dsn"], DatabaseRole.OWNER, password)})
+        known = {
+            "owner_dsn": role_dsn(doc["owner_dsn"], DatabaseRole.OWNER, password),
+            "epoch": datetime.fromisoformat(doc["epoch"]),
+        }
+        return cls(**{**doc, **known})
 
     @property
     def api_url(self) -> str:
@@ -177,6 +186,7 @@ class Installation:
             "CELLWATT_SITES": str(self.runtime.simulated_sites),
             "CELLWATT_SEED": str(self.runtime.seed),
             "CELLWATT_HISTORY_DAYS": str(self.runtime.history_days),
+            "CELLWATT_EPOCH": self.runtime.epoch.isoformat(),
         }
 
     def _secret_file(self, name: str) -> Path:

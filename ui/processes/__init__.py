@@ -1,0 +1,1 @@
+"""The body of each process: settings in, wired services out, run until told to stop."""

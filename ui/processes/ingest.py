@@ -1,0 +1,53 @@
+"""`cellwatt ingest`: MQTT in, PostgreSQL out."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from random import Random
+
+import psycopg
+
+from telemetry.ingest import SUBSCRIPTIONS, Ingest
+from telemetry.mqtt import InboundMessage, MqttClient
+from ui.settings import DATABASE_URL, ProcessSettings, mqtt_settings, need
+
+_CONNECTED_WITHIN = timedelta(seconds=30)
+
+
+async def run_ingest(env: Mapping[str, str], *, worker: str = "svc-ingest") -> None:
+    """Run one worker until cancelled.
+
+    Args:
+        env: Settings.
+        worker: The worker's name at the broker; each worker needs its own.
+
+    Raises:
+        SettingsError: A setting is missing.
+        MqttError: The broker cannot be reached at the start.
+    """
+    settings = ProcessSettings.from_env(env)
+    dsn = need(env, DATABASE_URL)
+
+    def connect() -> psycopg.Connection:
+        return psycopg.connect(dsn, autocommit=True, application_name=worker, options="-c timezone=UTC")
+
+    def downlink(topic: str, payload: bytes, *, retain: bool) -> None:
+        client.publish(topic, payload, retain=retain)
+
+    def on_message(message: InboundMessage) -> None:
+        ingest.take(message.topic, message.payload, message.acknowledge)
+
+    ingest = Ingest(connect, downlink, settings.clock.now)
+    client = MqttClient(
+        mqtt_settings(env, client_id=worker),
+        on_message=on_message,
+        random=Random(),  # noqa: S311 jitter, no secret
+        manual_acknowledge=True,
+    )
+    client.subscribe(*SUBSCRIPTIONS)
+    client.start()
+    try:
+        await client.wait_ready(_CONNECTED_WITHIN)
+        settings.say_ready()
+        await ingest.run()
+    finally:
+        await client.stop(drain=timedelta(seconds=2))
