@@ -74,10 +74,29 @@ class Envelope:
 
 
 def canonical_json(value: object) -> bytes:
-    """Return JSON with sorted keys and no spaces; instants become ISO 8601 in UTC; NaN and infinity are refused."""
+    """Return JSON with sorted keys and no spaces; instants become ISO 8601 in UTC; NaN and infinity are refused.
+
+    Every number is written as a double and minus zero as zero: a database's JSON keeps neither `-0.0` nor the
+    difference between `4` and `4.0`, and what is equal must hash alike.
+    """
     return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True, default=_plain
+        _as_doubles(value),
+        sort_keys=True,
+        separators=(",", ":"),
+        allow_nan=False,
+        ensure_ascii=True,
+        default=_plain,
     ).encode()
+
+
+def _as_doubles(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _as_doubles(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_doubles(item) for item in value]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value) + 0.0
+    return value
 
 
 def _plain(value: object) -> str | float:

@@ -1,0 +1,1 @@
+"""The control process: the only holder of the signing key."""

@@ -1,0 +1,367 @@
+"""What control writes: sequences, commands, outcomes, in transactions; and what it reads back after a restart.
+
+Bytes and sequence are committed before anything is published. The table is the outbox: a row in `pending` or `sent`
+is sent again, the same bytes, until the site answers or `accept_by` passes.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+from psycopg_pool import AsyncConnectionPool
+
+from edge.control.minting import Draft, Minted, numbered
+from edge.control.signer import Signer
+from edge.plan import CommandId, PlanId, PlanStatus
+from telemetry.model.site import FeederId, SiteId, SiteMode
+
+Pool = AsyncConnectionPool[psycopg.AsyncConnection]
+_SANE_SEQUENCE = 2**53  # a site that reports more is not believed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenCommand:
+    """A command that no site has answered yet; `attempts` counts what the broker confirmed."""
+
+    command_id: CommandId
+    site_id: SiteId
+    feeder_id: FeederId | None
+    kind: str
+    state: str
+    attempts: int
+    accept_by: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentCommand:
+    """What an acknowledgement is checked against."""
+
+    command_id: CommandId
+    plan_id: PlanId | None
+    site_id: SiteId | None
+    kind: str
+    digest: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetOrderRow:
+    """The newest stop or clear."""
+
+    command_id: CommandId
+    kind: str
+    envelope: bytes
+    key_id: str
+    state: str
+
+
+class ControlTransaction:
+    """What may be done inside one transaction; all of it happens or nothing."""
+
+    def __init__(self, connection: psycopg.AsyncConnection) -> None:
+        self.connection = connection
+
+    async def lock_plan(self, plan_id: PlanId) -> PlanStatus | None:
+        """Return a plan's status and keep others from moving it until the transaction ends."""
+        row = await self.one("SELECT status FROM plan WHERE plan_id = %s FOR UPDATE", [plan_id])
+        return None if row is None else PlanStatus(row[0])
+
+    async def move_plan(
+        self,
+        plan_id: PlanId,
+        steps: Sequence[PlanStatus],
+        *,
+        at: datetime,
+        who: str,
+        after: Mapping[str, Any],
+    ) -> None:
+        """Take a locked plan through the statuses, with one audit entry for the whole way."""
+        row = await self.one("SELECT status FROM plan WHERE plan_id = %s FOR UPDATE", [plan_id])
+        for status in steps:
+            await self.connection.execute(
+                "UPDATE plan SET status = %s WHERE plan_id = %s", [status.value, plan_id]
+            )
+        await self.audit(
+            at=at,
+            who=who,
+            action=f"plan.{steps[-1].value}",
+            subject=plan_id,
+            before=None if row is None else {"status": row[0]},
+            after={"status": steps[-1].value, **after},
+        )
+
+    async def mint(self, drafts: Sequence[Draft], signer: Signer, at: datetime) -> tuple[Minted, ...]:
+        """Give each draft its site's next sequence, sign it and put it into the outbox.
+
+        A site's own word on the last sequence that it saw counts too, so that a database restored from a backup does
+        not issue numbers that sites refuse.
+        """
+        if not drafts:
+            return ()
+        cursor = await self.connection.execute(
+            "INSERT INTO command_sequence AS s (subject_id, last) SELECT subject, greatest(coalesce("
+            " (SELECT last_sequence FROM site_status WHERE site_id = subject AND last_sequence < %s), 0), 0) + 1"
+            " FROM unnest(%s::text[]) AS subject ON CONFLICT (subject_id)"
+            " DO UPDATE SET last = greatest(s.last + 1, excluded.last) RETURNING subject_id, last",
+            [_SANE_SEQUENCE, sorted({str(draft.site_id) for draft in drafts})],
+        )
+        minted = numbered(drafts, dict(await cursor.fetchall()), signer)
+        await self._insert(minted, signer.key_id, at)
+        return minted
+
+    async def mint_fleet(self, draft: Draft, epoch: int, signer: Signer, at: datetime) -> Minted:
+        """Mint a stop or a clear; its counter belongs to the key epoch but never goes back across epochs."""
+        row = await self.one(
+            "INSERT INTO command_sequence AS s (subject_id, last) SELECT %s, coalesce(max(last), 0) + 1"
+            " FROM command_sequence WHERE subject_id LIKE 'fleet/%%' ON CONFLICT (subject_id)"
+            " DO UPDATE SET last = greatest(s.last + 1, excluded.last) RETURNING last",
+            [f"fleet/{epoch}"],
+        )
+        (minted,) = numbered([draft], {"None": 0 if row is None else row[0]}, signer)
+        await self.connection.execute(
+            "UPDATE command SET state = 'ended' WHERE site_id IS NULL AND state IN ('pending', 'sent')"
+        )
+        await self._insert([minted], signer.key_id, at)
+        return minted
+
+    async def end_open_commands(self, plan_id: PlanId) -> None:
+        """Send no more of what a plan's sites have not answered yet."""
+        await self.connection.execute(
+            "UPDATE command SET state = 'ended' WHERE plan_id = %s AND kind <> 'release' AND state IN ('pending', 'sent')",
+            [plan_id],
+        )
+
+    async def lock_command(self, command_id: CommandId) -> SentCommand | None:
+        """Return what was sent under an id, and keep others from moving it until the transaction ends."""
+        row = await self.one(
+            "SELECT command_id, plan_id, site_id, kind, digest, state FROM command WHERE command_id = %s FOR UPDATE",
+            [command_id],
+        )
+        if row is None:
+            return None
+        return SentCommand(
+            command_id=row[0], plan_id=row[1], site_id=row[2], kind=row[3], digest=row[4], state=row[5]
+        )
+
+    async def set_command_state(self, command_id: CommandId, state: str) -> None:
+        """Move a locked command on."""
+        await self.connection.execute(
+            "UPDATE command SET state = %s WHERE command_id = %s", [state, command_id]
+        )
+
+    async def commanded_sites(self, plan_id: PlanId) -> tuple[SiteId, ...]:
+        """Return the sites that a plan's commands went to, in order."""
+        cursor = await self.connection.execute(
+            "SELECT DISTINCT site_id FROM command WHERE plan_id = %s AND kind <> 'release' ORDER BY 1",
+            [plan_id],
+        )
+        return tuple(row[0] for row in await cursor.fetchall())
+
+    async def dispatched_plans(self) -> tuple[PlanId, ...]:
+        """Return every plan that is under way, and lock it."""
+        cursor = await self.connection.execute(
+            "SELECT plan_id FROM plan WHERE status = 'dispatched' ORDER BY 1 FOR UPDATE"
+        )
+        return tuple(row[0] for row in await cursor.fetchall())
+
+    async def change_site_mode(self, site_id: SiteId, mode: SiteMode, *, who: str, at: datetime) -> None:
+        """Write a site's mode into the registry, with its before and after."""
+        row = await self.one("SELECT doc FROM site WHERE site_id = %s FOR UPDATE", [site_id])
+        if row is None or row[0]["mode"] == mode.value:
+            return
+        after = {**row[0], "mode": mode.value}
+        await self.connection.execute(
+            "UPDATE site SET mode = %s, doc = %s, version = version + 1 WHERE site_id = %s",
+            [mode.value, Jsonb(after), site_id],
+        )
+        await self.connection.execute(
+            "INSERT INTO registry_change (at, who, kind, subject_id, before, after)"
+            " VALUES (%s, %s, 'site', %s, %s, %s)",
+            [at, who, site_id, Jsonb(row[0]), Jsonb(after)],
+        )
+
+    async def audit(
+        self,
+        *,
+        at: datetime,
+        who: str,
+        action: str,
+        subject: str,
+        before: Mapping[str, Any] | None = None,
+        after: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Append an entry to the trail."""
+        await self.connection.execute(
+            "SELECT append_audit(%s, %s, %s, %s, %s, %s)",
+            [
+                at,
+                who,
+                action,
+                subject,
+                None if before is None else Jsonb(before),
+                None if after is None else Jsonb(after),
+            ],
+        )
+
+    async def one(self, query: str, parameters: Sequence[Any]) -> tuple[Any, ...] | None:
+        """Return the first row of a query."""
+        cursor = await self.connection.execute(query.encode(), parameters)
+        row: tuple[Any, ...] | None = await cursor.fetchone()
+        return row
+
+    async def _insert(self, minted: Sequence[Minted], key_id: str, at: datetime) -> None:
+        async with self.connection.cursor() as cursor:
+            await cursor.executemany(
+                "INSERT INTO command (command_id, plan_id, site_id, sequence, kind, envelope, digest, key_id,"
+                " created_at, accept_by, not_before, valid_until, state)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'pending')",
+                [
+                    (
+                        one.command.command_id,
+                        one.command.plan_id,
+                        one.command.site_id,
+                        one.command.sequence,
+                        one.command.kind.value,
+                        one.envelope,
+                        one.digest,
+                        key_id,
+                        at,
+                        one.command.accept_by,
+                        one.command.not_before,
+                        one.command.valid_until,
+                    )
+                    for one in minted
+                ],
+            )
+
+
+class CommandStore:
+    """The outbox, opened with control's own role."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[ControlTransaction]:
+        """Open a transaction; it commits when the block ends without an exception."""
+        async with self._pool.connection() as connection, connection.transaction():
+            yield ControlTransaction(connection)
+
+    async def open_commands(self) -> tuple[OpenCommand, ...]:
+        """Return every site command that waits for an answer, oldest first."""
+        rows = await self._all(
+            "SELECT c.command_id, c.site_id, s.feeder_id, c.kind, c.state, c.attempts, c.accept_by FROM command c"
+            " LEFT JOIN site s USING (site_id) WHERE c.state IN ('pending', 'sent') AND c.site_id IS NOT NULL"
+            " ORDER BY c.created_at, c.site_id, c.sequence",
+            [],
+        )
+        return tuple(
+            OpenCommand(
+                command_id=row[0],
+                site_id=row[1],
+                feeder_id=row[2],
+                kind=row[3],
+                state=row[4],
+                attempts=row[5],
+                accept_by=row[6],
+            )
+            for row in rows
+        )
+
+    async def envelope(self, command_id: CommandId) -> bytes | None:
+        """Return the bytes to send, None if the command is no longer open."""
+        rows = await self._all(
+            "SELECT envelope FROM command WHERE command_id = %s AND state IN ('pending', 'sent')",
+            [command_id],
+        )
+        return bytes(rows[0][0]) if rows else None
+
+    async def mark_sent(self, command_id: CommandId, at: datetime) -> None:
+        """Note that the broker has confirmed a sending; an answer that was quicker stays."""
+        async with self._pool.connection() as connection:
+            await connection.execute(
+                "UPDATE command SET attempts = attempts + 1, sent_at = coalesce(sent_at, %s),"
+                " state = CASE state WHEN 'pending' THEN 'sent' ELSE state END WHERE command_id = %s",
+                [at, command_id],
+            )
+
+    async def mark_missing(self, command: OpenCommand, at: datetime) -> None:
+        """Give up on a command that no site answered in time: told to the trail and to whoever listens."""
+        async with self.transaction() as transaction:
+            row = await transaction.one(
+                "UPDATE command SET state = 'missing' WHERE command_id = %s AND state IN ('pending', 'sent') RETURNING plan_id",
+                [command.command_id],
+            )
+            if row is None:
+                return
+            await transaction.audit(
+                at=at,
+                who="control",
+                action="command.missing",
+                subject=command.command_id,
+                before={"state": command.state},
+                after={
+                    "state": "missing",
+                    "plan_id": row[0],
+                    "site_id": command.site_id,
+                    "attempts": command.attempts,
+                    "accept_by": command.accept_by.isoformat(),
+                },
+            )
+            await transaction.connection.execute(
+                "SELECT pg_notify('command_missing', %s)", [command.command_id]
+            )
+
+    async def newest_fleet_order(self) -> FleetOrderRow | None:
+        """Return the stop or clear that is in force."""
+        rows = await self._all(
+            "SELECT command_id, kind, envelope, key_id, state FROM command WHERE site_id IS NULL"
+            " ORDER BY sequence DESC LIMIT 1",
+            [],
+        )
+        if not rows:
+            return None
+        row = rows[0]
+        return FleetOrderRow(
+            command_id=row[0], kind=row[1], envelope=bytes(row[2]), key_id=row[3], state=row[4]
+        )
+
+    async def audit_head(self) -> tuple[int, bytes]:
+        """Return the trail's length and its last hash."""
+        rows = await self._all("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1", [])
+        return (int(rows[0][0]), bytes(rows[0][1])) if rows else (0, b"")
+
+    async def audit_hash(self, seq: int) -> bytes | None:
+        """Return the hash of one entry of the trail."""
+        rows = await self._all("SELECT hash FROM audit WHERE seq = %s", [seq])
+        return bytes(rows[0][0]) if rows else None
+
+    async def complete_plans(self, at: datetime, overdue_since: datetime) -> tuple[PlanId, ...]:
+        """Complete the plans whose window has ended and whose answers are final, or overdue since an instant."""
+        async with self.transaction() as transaction:
+            cursor = await transaction.connection.execute(
+                "SELECT plan_id FROM plan p WHERE status = 'dispatched' AND window_end <= %s AND (window_end <= %s"
+                " OR NOT EXISTS (SELECT 1 FROM command c WHERE c.plan_id = p.plan_id"
+                " AND c.state IN ('pending', 'sent', 'acknowledged'))) ORDER BY 1 FOR UPDATE",
+                [at, overdue_since],
+            )
+            plan_ids = tuple(row[0] for row in await cursor.fetchall())
+            for plan_id in plan_ids:
+                await transaction.move_plan(
+                    plan_id,
+                    [PlanStatus.COMPLETED],
+                    at=at,
+                    who="control",
+                    after={"reason": "its window has ended"},
+                )
+        return plan_ids
+
+    async def _all(self, query: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(query.encode(), parameters)
+            rows: list[tuple[Any, ...]] = await cursor.fetchall()
+        return rows
