@@ -40,6 +40,7 @@ from telemetry.wire import VERSION, StateMessage, encode
 
 _log = logging.getLogger(__name__)
 _FAILS_TO_FAULT: Final = 3
+_TELL_EVERY: Final = timedelta(minutes=1)
 _GOOD_TO_RECOVER: Final = 5
 _SHARED: Final = tuple(
     {field.name for field in fields(Reading)} & {field.name for field in fields(FieldSample)}
@@ -95,6 +96,7 @@ class GatewayCore:
         self._published: Tick | None = None
         self._tick: Tick | None = None
         self._state: SiteState | None = None
+        self._told_at: datetime | None = None
         self._alarms: frozenset[str] = frozenset()
         uplink.listen(self._orders.on_message, self._on_connected)
 
@@ -413,11 +415,12 @@ class GatewayCore:
         return SiteState.RECOVERY if self._after_outage else SiteState.RECHARGE
 
     def tell_state(self, now: datetime, *, again: bool = False) -> None:
-        """Publish the retained state when it changed."""
+        """Publish the retained state when it changed, and once a minute: the centre refuses a state that is old."""
         state = self.state(now)
-        if state is self._state and not again:
+        due = self._told_at is None or not timedelta(0) <= now - self._told_at < _TELL_EVERY
+        if state is self._state and not (again or due):
             return
-        self._state = state
+        self._state, self._told_at = state, now
         message = StateMessage(
             v=VERSION,
             site_id=self.config.site_id,
