@@ -9,10 +9,7 @@ Every publish is QoS 1 and kept until the broker confirms it, over as many conne
 """
 
 import asyncio
-import contextlib
 import logging
-import socket
-import ssl
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -27,6 +24,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from telemetry.mqtt_link import LoopLink
 from telemetry.mqtt_settings import (
     BacklogFullError,
     MqttError,
@@ -51,7 +49,6 @@ __all__ = [
 ]
 
 _log = logging.getLogger(__name__)
-_READS_PER_TURN = 200  # then the loop serves its other clients
 
 
 class InboundMessage:
@@ -113,13 +110,11 @@ class MqttClient:
         self._executor = executor
         self._tls = tls_context(settings)
         self._client = self._make_client(will)
+        self._link = LoopLink(self._client, settings.keepalive)
         self._filters: list[str] = []
         self._waiting: deque[_Outbound] = deque()  # accepted while there was no connection
         self._unconfirmed: dict[int, _Outbound] = {}  # handed to paho, by message id
         self._subscribing: set[int] = set()
-        self._watched: socket.socket | None = None
-        self._flush_due = False
-        self._generation = 0
         self._accepted = asyncio.Event()
         self._ready = asyncio.Event()
         self._lost = asyncio.Event()
@@ -167,10 +162,10 @@ class MqttClient:
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
-        if self._watched is not None:
+        if self._link.up:
             self._client.disconnect()
-            self._flush()
-            self._drop()
+            self._link.flush()
+            self._link.cut()
         for outbound in (*self._unconfirmed.values(), *self._waiting):
             outbound.confirmed.cancel()
         self._unconfirmed.clear()
@@ -228,13 +223,12 @@ class MqttClient:
             # The thread cannot be stopped: wait for it, then close what it opened.
             await asyncio.wait([handshake])
             if handshake.exception() is None:
-                self._watch()
+                self._link.attach()
             raise
         except (OSError, ValueError) as error:
             self.last_error = str(error)
             return False
-        self._watch()
-        self._flush()
+        self._link.attach()
         waits = [loop.create_task(self._accepted.wait()), loop.create_task(self._lost.wait())]
         try:
             await asyncio.wait(
@@ -246,7 +240,7 @@ class MqttClient:
             for wait in waits:
                 wait.cancel()
         if not self.connected:
-            self._drop()
+            self._link.cut()
         return self.connected
 
     def _shake_hands(self) -> None:
@@ -270,57 +264,7 @@ class MqttClient:
         else:
             self._client.connect(settings.host, settings.port, keepalive_s)
 
-    def _watch(self) -> None:
-        watched = self._client.socket()
-        if isinstance(watched, socket.socket):
-            self._watched = watched
-            self._generation += 1
-            asyncio.get_running_loop().add_reader(watched, self._readable)
-            self._keep_alive(self._generation)
-
-    def _unwatch(self) -> None:
-        watched, self._watched = self._watched, None
-        if watched is not None:
-            loop = asyncio.get_running_loop()
-            loop.remove_reader(watched)
-            loop.remove_writer(watched)
-
-    def _drop(self) -> None:
-        """Close the connection if there still is one, through paho, which then tells us that it is lost."""
-        if self._watched is not None:
-            with contextlib.suppress(OSError):  # the other side was quicker
-                self._watched.shutdown(socket.SHUT_RDWR)
-            self._client.loop_read()
-
-    def _keep_alive(self, generation: int) -> None:
-        if self._watched is not None and generation == self._generation:
-            self._client.loop_misc()
-            pause_s = self._settings.keepalive.total_seconds() / 4
-            asyncio.get_running_loop().call_later(pause_s, self._keep_alive, generation)
-
     # -- traffic ------------------------------------------------------------------------------------------------------
-
-    def _readable(self) -> None:
-        for _ in range(_READS_PER_TURN):
-            if self._watched is None:
-                return
-            self._client.loop_read()
-            # Bytes already decrypted do not wake the selector: read until none are left.
-            if not (isinstance(self._watched, ssl.SSLSocket) and self._watched.pending()):
-                return
-        asyncio.get_running_loop().call_soon(self._readable)
-
-    def _flush(self) -> None:
-        self._flush_due = False
-        if self._watched is None:
-            return
-        self._client.loop_write()
-        loop = asyncio.get_running_loop()
-        if self._watched is not None:
-            if self._client.want_write():
-                loop.add_writer(self._watched, self._flush)
-            else:
-                loop.remove_writer(self._watched)
 
     def _send_waiting(self) -> None:
         # The window is kept here: paho's own walks all messages in flight at each confirmation.
@@ -346,7 +290,7 @@ class MqttClient:
         else:
             self._ready.clear()
 
-    # -- what paho calls, always in the loop's thread, `_write_wanted` excepted ---------------------------------------
+    # -- what paho calls, in the loop's thread ------------------------------------------------------------------------
 
     def _make_client(self, will: Will | None) -> paho.Client:
         settings = self._settings
@@ -368,8 +312,6 @@ class MqttClient:
         client.on_message = self._arrived
         client.on_publish = self._publish_answered
         client.on_subscribe = self._subscribe_answered
-        client.on_socket_close = lambda *_: self._unwatch()
-        client.on_socket_register_write = self._write_wanted
         return client
 
     def _connect_answered(
@@ -400,10 +342,10 @@ class MqttClient:
             self.last_error = f"the broker closed the connection during the handshake: {reason}"
 
     def _arrived(self, client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
-        generation = self._generation
+        generation = self._link.generation
 
         def acknowledge() -> None:
-            if message.qos and generation == self._generation and self.connected:
+            if message.qos and generation == self._link.generation and self.connected:
                 client.ack(message.mid, message.qos)
 
         inbound = InboundMessage(
@@ -445,13 +387,6 @@ class MqttClient:
             self.last_error = f"subscription refused: {refused[0]}"
             _log.error("subscription refused", extra={"client": self._settings.client_id, "reasons": refused})
         self._note_ready()
-
-    def _write_wanted(self, *_: object) -> None:
-        # During the handshake this is an executor's thread and nothing is watched yet; `_connect` writes afterwards.
-        # Otherwise many packets of one turn of the loop leave together.
-        if self._watched is not None and not self._flush_due:
-            self._flush_due = True
-            asyncio.get_running_loop().call_soon(self._flush)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

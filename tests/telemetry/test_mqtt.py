@@ -1,4 +1,5 @@
 import asyncio
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -157,8 +158,7 @@ async def test_the_will_is_said_for_a_client_that_vanished_and_not_for_one_that_
 
 def vanish(client: MqttClient) -> None:
     """Cut the line without a goodbye."""
-    assert client._watched is not None
-    client._watched.shutdown(socket.SHUT_RDWR)
+    client._link.cut()
 
 
 @pytest.mark.broker
@@ -255,3 +255,45 @@ async def test_what_is_unconfirmed_at_the_end_is_cancelled(broker: Broker) -> No
     never = client.publish("cbs/v1/end-1/event", b"x")
     await client.stop()
     assert never.cancelled()
+
+
+@pytest.mark.broker
+async def test_a_broker_that_hangs_is_noticed_by_the_keep_alive(
+    own_broker: tuple[EmbeddedBroker, CertificateAuthority],
+) -> None:
+    running, authority = own_broker
+    settings = replace(
+        running.address.settings(authority.site("hang-1")),
+        keepalive=timedelta(seconds=1),
+        first_backoff=timedelta(milliseconds=50),
+    )
+    async with connected(settings) as site:
+        running.process.send_signal(signal.SIGSTOP)
+        try:
+            await until(lambda: not site.connected)
+        finally:
+            running.process.send_signal(signal.SIGCONT)
+        await site.wait_ready(SOON)
+
+
+@pytest.mark.broker
+async def test_a_server_that_accepts_and_says_nothing_does_not_hold_the_client(broker: Broker) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings = replace(
+            broker.site("silent-1"), port=silent.getsockname()[1], connect_timeout=timedelta(seconds=0.2)
+        )
+        client = MqttClient(settings, on_message=lambda _: None, random=Random(1))
+        client.start()
+        with pytest.raises(MqttError, match="timed out"):
+            await client.wait_ready(timedelta(seconds=0.6))
+        await client.stop()
+
+
+@pytest.mark.broker
+async def test_a_client_stopped_during_its_handshake_leaves_no_connection(broker: Broker) -> None:
+    client = MqttClient(broker.site("early-1"), on_message=lambda _: None, random=Random(1))
+    client.start()
+    await asyncio.sleep(0)  # the handshake has begun in its thread
+    await client.stop()
+    assert not client._link.up
+    assert not client.connected
