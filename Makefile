@@ -1,0 +1,46 @@
+# Everything needs `make` and Python 3.11 or newer; each target makes the virtual environment itself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ARGS ?=
+
+.PHONY: run demo test lint proof bench eval check-services clean
+
+run: $(READY)            ## bring the whole system up on simulated sites (ARGS="--sites 48 --speed 10")
+	@$(BIN)/cellwatt up $(ARGS)
+
+demo: $(READY)           ## one evening peak, from forecast to report, without a screen (ARGS="--json demo.json")
+	@$(BIN)/cellwatt demo $(ARGS)
+
+test: $(READY) services lint  ## every check in its small form
+	$(BIN)/pytest $(ARGS)
+
+lint: $(READY)           ## style, types, imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+proof: $(READY) services ## the full forms of the proofs and every benchmark; writes benchmarks/results.json
+	$(BIN)/cellwatt bench all --json benchmarks/results.json $(ARGS)
+
+bench: $(READY) services ## one benchmark: make bench NAME=dispatch
+	$(BIN)/cellwatt bench $(NAME) $(ARGS)
+
+eval: $(READY)           ## score the agent on the committed cases
+	$(BIN)/cellwatt eval agent $(ARGS)
+
+# As root this installs mosquitto (and chromium for the browser tests); otherwise it says what is missing.
+.PHONY: services
+services:
+	@sh deploy/install-services.sh
+
+$(READY): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing what the project needs (about two minutes, 1.5 GB)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cloud,dev]'
+	@touch $(READY)
+
+clean:                   ## forget the virtual environment and the local installation
+	rm -rf $(VENV) .cellwatt
