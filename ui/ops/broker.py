@@ -36,7 +36,8 @@ _CONNECT = bytes.fromhex("100c00044d515454040200050000")
 _CONNACK = bytes.fromhex("20020000")
 _DISCONNECT = bytes.fromhex("e000")
 
-# %u is the common name of the client's certificate. The patterns hold for every client, services included.
+# %u is the common name of the client's certificate. The patterns hold for every client: a substation's meter is one
+# more name that reports on `feeder`, and whoever reads that topic checks that the name is a feeder's.
 _SITE_RULES = """\
 pattern write cbs/v1/%u/telemetry
 pattern write cbs/v1/%u/state

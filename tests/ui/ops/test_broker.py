@@ -47,6 +47,19 @@ async def test_a_site_and_the_services_reach_each_other(broker: Broker) -> None:
     assert down.payloads() == [b"command", b"stored", b"stop"]
 
 
+async def test_a_feeders_meter_reports_under_its_own_name_only(broker: Broker) -> None:
+    received = Received()
+    async with (
+        connected(broker.service(INGEST), "cbs/v1/+/feeder", on_message=received.append),
+        connected(v5(broker.site("feeder-6"))) as meter,
+    ):
+        with pytest.raises(PublishRefusedError):
+            await meter.publish("cbs/v1/feeder-7/feeder", b"forged")
+        await meter.publish("cbs/v1/feeder-6/feeder", b"load")
+        await received.until(1)
+    assert [(message.topic, message.payload) for message in received] == [("cbs/v1/feeder-6/feeder", b"load")]
+
+
 @pytest.mark.parametrize(
     "topic",
     [
