@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from importlib.resources import files
 from io import BytesIO
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -18,6 +19,7 @@ from edge.simulator.battery import Floats
 from edge.simulator.noise import ar1, uniform
 
 Ints = NDArray[np.int64]
+Instants = NDArray[np.floating[Any]]  # Unix seconds
 
 HOURS_PER_WEEK = 168
 # The epoch was a Thursday; the first Monday 00:00 after it is 4 days later.
@@ -67,7 +69,7 @@ class LoadModel:
         self._utilisation = np.minimum(records / np.quantile(records, 0.995, axis=1)[:, None], 1.0)
         self._offsets: dict[int, int] = {}
 
-    def local_s(self, unix_s: Floats) -> Floats:
+    def local_s(self, unix_s: Instants) -> Floats:
         """Return local wall-clock seconds, the time zone's offset looked up once per hour."""
         hours, where = np.unique((unix_s // 3600).astype(np.int64), return_inverse=True)
         return np.asarray(unix_s + np.array([self._offset_s(int(h)) for h in hours], dtype=np.float64)[where])
@@ -78,7 +80,7 @@ class LoadModel:
             self._offsets[hour] = int(offset.total_seconds()) if offset is not None else 0
         return self._offsets[hour]
 
-    def utilisation(self, sites: Ints, unix_s: Floats) -> Floats:
+    def utilisation(self, sites: Ints, unix_s: Instants) -> Floats:
         """Return the traffic's share of full traffic without noise, shape (sites, instants).
 
         An hour's count is placed at the middle of its hour and joined linearly.
@@ -93,7 +95,7 @@ class LoadModel:
         right = self._utilisation[cell, (low[None, :] + 1 + week[:, None]) % hours]
         return np.asarray(left * (1.0 - part) + right * part)
 
-    def site_load_w(self, sites: Ints, unix_s: Floats, peak_w: Floats) -> Floats:
+    def site_load_w(self, sites: Ints, unix_s: Instants, peak_w: Floats) -> Floats:
         """Return DC load, W, shape (sites, instants); `peak_w` (sites,) is the load at full traffic.
 
         Utilisation carries AR(1) noise of relative standard deviation `TRAFFIC_NOISE` and memory 30 minutes,
@@ -108,7 +110,7 @@ class LoadModel:
             earth_power_w(used) / full * peak_w[:, None] * (1.0 + FAST_NOISE * np.clip(fast, -3.0, 3.0))
         )
 
-    def ambient_c(self, sites: Ints, unix_s: Floats) -> Floats:
+    def ambient_c(self, sites: Ints, unix_s: Instants) -> Floats:
         """Return outside air temperature, degC: yearly and daily sine for northern Italy plus slow noise [I].
 
         Mean 14, yearly amplitude 10 (peak on day 200), daily 4 (peak 15:00), noise 2 with 12 h memory.
@@ -120,7 +122,7 @@ class LoadModel:
         return np.asarray(year + day + 2.0 * slow)
 
     def pv_w(
-        self, sites: Ints, unix_s: Floats, rated_w: Floats, latitude: Floats, longitude: Floats
+        self, sites: Ints, unix_s: Instants, rated_w: Floats, latitude: Floats, longitude: Floats
     ) -> Floats:
         """Return PV power available at the DC bus, W, shape (sites, instants).
 
@@ -140,7 +142,7 @@ class LoadModel:
         factor = np.clip(0.75 + 0.3 * cloud, 0.25, 1.0)
         return np.asarray(rated_w[:, None] * clear / 1000.0 * 0.85 * factor)
 
-    def feeder_background_w(self, feeders: Ints, unix_s: Floats, peak_w: Floats) -> Floats:
+    def feeder_background_w(self, feeders: Ints, unix_s: Instants, peak_w: Floats) -> Floats:
         """Return the load of a feeder's other customers, W, shape (feeders, instants) [I].
 
         A residential day with a morning shoulder and a peak at 19:30, weekends 6 % lower, day-to-day noise of
@@ -166,7 +168,7 @@ class LoadModel:
         share = uniform(self.seed, _SCALE, sites, np.zeros(1, dtype=np.int64))[:, 0]
         return np.asarray(low_w + (high_w - low_w) * share)
 
-    def mains_ok(self, sites: Ints, unix_s: Floats, outages_per_month: float) -> NDArray[np.bool_]:
+    def mains_ok(self, sites: Ints, unix_s: Instants, outages_per_month: float) -> NDArray[np.bool_]:
         """Return whether mains is present, shape (sites, instants): outages by seed, one a day at most.
 
         A day has an outage with probability `outages_per_month` / 30, starting at any second of it and lasting

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,7 +40,7 @@ def ar1(
     seed: int,
     channel: int,
     rows: NDArray[np.int64],
-    unix_s: Floats,
+    unix_s: NDArray[np.floating[Any]],
     *,
     step_s: float,
     memory_s: float,
