@@ -4,7 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
@@ -40,7 +40,7 @@ class Forecasts(Protocol):
 class LivePlans(Protocol):
     """What is asked of the plan store."""
 
-    async def live_plans(self, now: datetime) -> tuple[Plan, ...]: ...
+    async def live(self, at: datetime, recharge: timedelta) -> tuple[Plan, ...]: ...
 
 
 class Mode(Protocol):
@@ -51,7 +51,10 @@ class Mode(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetView:
-    """Assembles `FleetState` and `Limits` from the stores; each call reads afresh."""
+    """Assembles `FleetState` and `Limits` from the stores; each call reads afresh.
+
+    `recharge` is how long after its window a plan still counts as live: its batteries are being filled again.
+    """
 
     readings: Readings
     registry: Registry
@@ -59,6 +62,7 @@ class FleetView:
     plans: LivePlans
     mode: Mode
     policy: Policy
+    recharge: timedelta = timedelta(hours=12)
 
     async def limits(self) -> Limits:
         """Return what the registry and the policy allow."""
@@ -78,7 +82,7 @@ class FleetView:
             self.forecasts.latest(Quantity.LOAD_W),
             self.forecasts.latest(Quantity.PV_W),
             self.forecasts.latest(Quantity.BACKGROUND_W),
-            self.plans.live_plans(now),
+            self.plans.live(now, self.recharge),
             self.mode.mode(),
         )
         return FleetState(
