@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from itertools import accumulate
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from edge.plan import GridReserve, Plan, PlanId, SitePlan
 from edge.safety.limits import FleetState, Limits
 from edge.safety.products import activation_wh, reserve_powers
 from telemetry.model.series import STEP, STEP_H
 from telemetry.model.site import SiteId
+
+_FAR = 1_000_000  # steps: beyond any window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,18 @@ class Commitment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Day:
+    """One calendar day at a site, as steps of the plan: `first` included, `last` excluded, both within no window.
+
+    `today` is whether what the battery has done so far counts against it.
+    """
+
+    first: int
+    last: int
+    today: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """A plan with a sane window, the live facts and the limits.
 
@@ -56,6 +71,7 @@ class Case:
     powers: Mapping[SiteId, Power]
     reserves: Mapping[SiteId, GridReserve]
     commitments: Mapping[SiteId, tuple[Commitment, ...]]
+    days: Mapping[str, tuple[Day, ...]]
 
     def span(self, first: int, last: int) -> str:
         """Return the steps `first` to `last` as clock times."""
@@ -172,6 +188,7 @@ def committed_wh(steps_w: Iterator[tuple[int, float]], horizon: int) -> list[flo
 def case_of(plan: Plan, state: FleetState, limits: Limits, now: datetime) -> Case:
     """Return the case of a plan whose window is sane and whose numbers are finite."""
     steps = plan.steps
+    zones = {limits.sites[site.site_id].time_zone for site in plan.sites if site.site_id in limits.sites}
     return Case(
         plan=plan,
         state=state,
@@ -182,17 +199,23 @@ def case_of(plan: Plan, state: FleetState, limits: Limits, now: datetime) -> Cas
         powers={site_plan.site_id: power_of(site_plan, steps) for site_plan in plan.sites},
         reserves={site.site_id: site.grid_reserve for site in plan.sites if site.grid_reserve is not None},
         commitments=commitments_of(plan, state, now),
+        days={zone: days_of(plan.window_start, steps, now, zone) for zone in zones},
     )
 
 
-def day_slices(start: datetime, steps: int) -> list[tuple[datetime, int, int]]:
-    """Return the UTC days that the steps fall in: midnight, first step, one past the last."""
-    slices: list[tuple[datetime, int, int]] = []
-    first = 0
-    while first < steps:
-        at = (start + first * STEP).astimezone(UTC)
-        midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
-        last = min(steps, first + (midnight + timedelta(days=1) - at) // STEP)
-        slices.append((midnight, first, last))
-        first = last
-    return slices
+def days_of(start: datetime, steps: int, now: datetime, time_zone: str) -> tuple[Day, ...]:
+    """Return the local calendar days that a window touches; where the zone is not known all counts as today."""
+    try:
+        zone = ZoneInfo(time_zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return (Day(first=-_FAR, last=_FAR, today=True),)
+    days: list[Day] = []
+    date, last_date = start.astimezone(zone).date(), (start + (steps - 1) * STEP).astimezone(zone).date()
+    while date <= last_date:
+        begin, end = (
+            (datetime.combine(date + timedelta(days=days_on), time(), zone).astimezone(UTC) - start) // STEP
+            for days_on in (0, 1)
+        )
+        days.append(Day(first=begin, last=end, today=date == now.astimezone(zone).date()))
+        date += timedelta(days=1)
+    return tuple(days)

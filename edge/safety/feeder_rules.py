@@ -8,8 +8,8 @@ what the sites can take; where there is no headroom the recharge is deferred.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
-from operator import mul
+from itertools import accumulate, repeat
+from operator import add, mul
 
 from edge.safety.case import Case, Commitment, draws, feeds
 from edge.safety.eligibility import forecast_serves
@@ -60,8 +60,8 @@ class FeederSum:
     def _add_own(self, site: Site, outlook: Outlook, aux_ac_w: float) -> None:
         efficiency, exports = site.rectifiers.efficiency, site.inverter is not None
         self.upper_w = [
-            total + max(0.0, net) / efficiency + aux_ac_w
-            for total, net in zip(self.upper_w, outlook.net_upper_w, strict=True)
+            total + net / efficiency + aux_ac_w
+            for total, net in zip(self.upper_w, map(max, outlook.net_upper_w, repeat(0.0)), strict=True)
         ]
         self.lower_w = [
             total + max(0.0, net) / efficiency + (min(0.0, net) if exports else 0.0)
@@ -77,7 +77,7 @@ class FeederSum:
                 self.lower_w[step] -= w / site.rectifiers.efficiency
 
     def _add_taker(self, caps_w: Sequence[float]) -> None:
-        self.takes_w = [total + max(0.0, cap) for total, cap in zip(self.takes_w, caps_w, strict=True)]
+        self.takes_w = list(map(add, self.takes_w, map(max, caps_w, repeat(0.0))))
 
     def add_plan(self, track: Track) -> None:
         """Add what the plan asks of the site."""
@@ -202,7 +202,7 @@ def recharge(track: Track, headroom: Headroom, case: Case) -> list[Outcome]:
 
 def _recharged_wh(track: Track, headroom: Headroom) -> list[float]:
     """Return what a recharge from the plan's start would have put back at each instant, as backup, Wh."""
-    shared = map(mul, headroom.share, [max(0.0, cap) for cap in track.charge_cap_w])
+    shared = map(mul, headroom.share, map(max, track.charge_cap_w, repeat(0.0)))
     per_w = track.pack.credit_frac * STEP_H
     return [0.0, *(w_steps * per_w for w_steps in accumulate(shared))]
 

@@ -79,7 +79,7 @@ class FleetState:
     """The live facts that a verdict may depend on. What is absent here counts against the plan.
 
     `load`, `pv` are forecasts by site, `background` by feeder; `quality_score` is 0..1 by site; `live_plans` are
-    the plans dispatched and not yet ended. `day_use` counts from midnight UTC. `superseded_plans` are the ancestors of
+    the plans dispatched and not yet ended. `day_use` counts from the site's own midnight. `superseded_plans` are the ancestors of
     live plans that others replaced: what they did under the same envelope still counts against it. `islands` is empty
     unless a transfer switch was read back.
     """

@@ -4,11 +4,12 @@ Steps are counted from the plan's first step. Where a forecast does not reach, t
 no sun is counted on (DOMAIN.md section 2).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import accumulate
+from itertools import accumulate, repeat
 from math import ceil, isfinite, sqrt
+from operator import add, sub
 
 from telemetry.model.series import LOWER, MEDIAN, STEP, STEP_H, UPPER, Forecast
 from telemetry.model.site import Site
@@ -62,12 +63,11 @@ def offset_of(forecast: Forecast, start: datetime) -> int:
 
 def spread_wh(forecast: Forecast, level: float) -> tuple[list[float], list[float]]:
     """Return how far a quantile of the energy lies from its median at each step's start: of the sum, and summed up."""
-    sign = 1.0 if level > MEDIAN else -1.0
-    middle_wh, edge_wh = forecast.energy_wh(MEDIAN), forecast.energy_wh(level)
-    middle_w, edge_w = forecast.quantile_w(MEDIAN), forecast.quantile_w(level)
-    of_sum = [0.0, *(max(0.0, sign * (e - m)) for m, e in zip(middle_wh, edge_wh, strict=True))]
-    by_step = (max(0.0, sign * (e - m)) * STEP_H for m, e in zip(middle_w, edge_w, strict=True))
-    return of_sum, [0.0, *accumulate(by_step)]
+    wider, narrower = (level, MEDIAN) if level > MEDIAN else (MEDIAN, level)
+    of_sum = map(sub, forecast.energy_wh(wider), forecast.energy_wh(narrower))
+    by_step = map(sub, forecast.quantile_w(wider), forecast.quantile_w(narrower))
+    summed = accumulate(map(max, by_step, repeat(0.0)))
+    return [0.0, *map(max, of_sum, repeat(0.0))], [0.0, *(w_steps * STEP_H for w_steps in summed)]
 
 
 def energy_ahead_wh(
@@ -84,18 +84,23 @@ def energy_ahead_wh(
     """
     if forecast is None:
         return [length * fill_w * STEP_H] * count
-    last = forecast.steps
-    middle = (0.0, *forecast.energy_wh(MEDIAN))
     of_sum, by_step = spread_wh(forecast, level)
-    near, sign, fill_wh = of_sum[min(length, last)], 1.0 if level > MEDIAN else -1.0, fill_w * STEP_H
-    ahead: list[float] = []
-    for begin in range(min(offset, last), min(offset + count, last)):
-        end = min(begin + length, last)
-        grown = of_sum[end] * of_sum[end] - of_sum[begin] * of_sum[begin]
-        known = max(sqrt(grown), near) if grown > 0.0 else near
-        unsure = min(known, by_step[end] - by_step[begin])
-        ahead.append(middle[end] - middle[begin] + sign * unsure + (begin + length - end) * fill_wh)
-    return ahead + [length * fill_wh] * (count - len(ahead))
+    near = of_sum[min(length, forecast.steps)]
+    grown = (end * end - begin * begin for begin, end in _stretches(of_sum, offset, count, length))
+    together = (end - begin for begin, end in _stretches(by_step, offset, count, length))
+    unsure = map(min, map(sqrt, map(max, grown, repeat(near * near))), together)
+    middle = [0.0, *forecast.energy_wh(MEDIAN)]
+    # Past its end the forecast is taken to go on with the fill.
+    short = offset + count + length - len(middle)
+    middle += [middle[-1] + later * fill_w * STEP_H for later in range(1, short + 1)]
+    known = (end - begin for begin, end in _stretches(middle, offset, count, length))
+    return list(map(add if level > MEDIAN else sub, known, unsure))
+
+
+def _stretches(row: list[float], offset: int, count: int, length: int) -> Iterator[tuple[float, float]]:
+    """Return a running total at the begin and at the end of each stretch; it stays as it is after its last value."""
+    begins = on_grid(row, offset, count, row[-1])
+    return zip(begins, on_grid(row, offset + length, count, row[-1]), strict=True)
 
 
 def net_need_wh(
@@ -163,7 +168,7 @@ def outlook_of(
     return Outlook(
         net_upper_w=upper_w,
         net_lower_w=lower_w,
-        floor_wh=[max(0.0, wh) for wh in floor],
+        floor_wh=list(map(max, floor, repeat(0.0))),
         reference_w=max(0.0, *upper_w[:window]),
     )
 

@@ -7,11 +7,11 @@ that a NaN is refused.
 from itertools import pairwise
 
 from edge.plan import GridReserve
-from edge.safety.case import Case, Power, charged_wh, day_slices, discharged_wh, draws, feeds
+from edge.safety.case import Case, Day, Power, charged_wh, discharged_wh, draws, feeds
 from edge.safety.products import PRODUCTS
 from edge.safety.track import Track
 from edge.safety.verdict import FREE, Broken, Outcome, StepRule, at_site, over, unmet
-from telemetry.model.series import STEP, STEP_H
+from telemetry.model.series import STEP_H
 
 
 def autonomy_floor(track: Track, case: Case) -> list[Outcome]:
@@ -165,7 +165,7 @@ def ramp(track: Track, case: Case) -> list[Outcome]:
 
 
 def daily_cycles(track: Track, case: Case) -> list[Outcome]:
-    """S10: cycles of each UTC day, with what the battery has done today and what live plans ask, within its limit."""
+    """S10: cycles of each day at the site, with what the battery has done today and what live plans ask, within its limit."""
     place, battery = at_site(track.site.site_id), track.site.battery
     if not track.power.discharges:
         return [Outcome(rule="S10", name="daily_cycles", place=place)]
@@ -174,17 +174,17 @@ def daily_cycles(track: Track, case: Case) -> list[Outcome]:
         broken = unmet("S10", "day_use", place, "nobody knows what its battery has done today")
         return [Outcome(rule="S10", name="daily_cycles", place=place, broken=(broken,))]
     worst, found = FREE, []
-    for midnight, first, last in day_slices(case.plan.window_start, case.steps):
-        begin = (midnight - case.plan.window_start) // STEP
-        drawn = [w for step, w in draws(track.commitments) if begin <= step < begin + 96]
-        drawn_wh = _day_wh(track.power, first, last) + sum(drawn) * STEP_H
-        cycles = drawn_wh / track.pack.full_wh
-        if midnight <= case.now:
+    for day in case.days[track.site.time_zone]:
+        others_w = sum(w for step, w in draws(track.commitments) if day.first <= step < day.last)
+        cycles = (_day_wh(track.power, day) + others_w * STEP_H) / track.pack.full_wh
+        if day.today:
             cycles += max(use.cycles, use.discharged_wh / track.pack.full_wh)
         margin = battery.max_cycles_per_day - cycles
         worst = min(worst, margin)
         if not margin >= 0.0:
-            words = f"cycles more on {midnight:%Y-%m-%d} than its battery may"
+            words = (
+                f"more cycles than its battery may on one day, {case.span(max(0, day.first), day.last - 1)}"
+            )
             found.append(over("S10", "daily_cycles", place, -margin, "cycles", words))
     return [
         Outcome(
@@ -193,10 +193,11 @@ def daily_cycles(track: Track, case: Case) -> list[Outcome]:
     ]
 
 
-def _day_wh(power: Power, first: int, last: int) -> float:
+def _day_wh(power: Power, day: Day) -> float:
+    """Return what the plan may discharge on a day, Wh."""
     if power.reserve_wh is not None:
         return discharged_wh(power)
-    return -sum(w for w in power.low_w[first:last] if w < 0.0) * STEP_H
+    return -sum(min(0.0, w) for w in power.low_w[max(0, day.first) : day.last]) * STEP_H
 
 
 def reserve_activation(track: Track, reserve: GridReserve) -> list[Outcome]:
