@@ -1,7 +1,7 @@
 """The real servers that tests run against: PostgreSQL with pgvector, and mosquitto with TLS."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,9 +29,9 @@ QUICK = {**TUNED, **NOT_DURABLE}
 _TEMPLATE = "cellwatt_template"
 
 
-def service_absent(what: str) -> NoReturn:
+def service_absent(what: str, env: Mapping[str, str] = os.environ) -> NoReturn:
     """Skip on a laptop, fail under CI: a proof that did not run must not look like one that did."""
-    if os.environ.get("CI") == "true":
+    if env.get("CI") == "true":
         pytest.fail(what)
     pytest.skip(what)
 

@@ -20,6 +20,7 @@ from telemetry.mqtt import (
     MqttSettings,
     Will,
     backoff_delay,
+    forget_session,
 )
 from tests.mqtt_clients import SOON, Received, connected, until
 from tests.services import Broker
@@ -297,3 +298,27 @@ async def test_a_client_stopped_during_its_handshake_leaves_no_connection(broker
     await client.stop()
     assert not client._link.up
     assert not client.connected
+
+
+@pytest.mark.broker
+async def test_a_retired_worker_takes_its_share_until_its_session_is_forgotten(broker: Broker) -> None:
+    stays, retires = (
+        replace(broker.service(f"svc-ingest-{number}"), persistent_session=True) for number in (11, 12)
+    )
+    shared = "$share/retiring/cbs/v1/retire-1/event"
+    received = Received()
+    async with (
+        connected(broker.site("retire-1")) as site,
+        connected(stays, shared, on_message=received.append),
+    ):
+        async with connected(retires, shared):
+            pass
+        for _ in range(10):
+            await site.publish("cbs/v1/retire-1/event", b"before")
+        await asyncio.sleep(0.2)
+        assert len(received) == 5
+        await forget_session(retires, random=Random(1), within=SOON)
+        for _ in range(10):
+            await site.publish("cbs/v1/retire-1/event", b"after")
+        await received.until(15)
+    assert received.payloads() == [b"before"] * 5 + [b"after"] * 10
