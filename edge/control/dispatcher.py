@@ -33,6 +33,7 @@ from edge.control.request_store import (
 from edge.control.signer import Signer
 from edge.plan import Approval, ApprovalTier, Plan, PlanStatus
 from edge.plan_codec import PlanDocError
+from edge.safety.approval import PERSONS_NEEDED, POLICY_APPROVER, person_key
 from telemetry.model.clock import Clock
 
 _log = logging.getLogger(__name__)
@@ -91,6 +92,7 @@ class Dispatcher:
         if tier is None:
             await self._refuse(request, [_reason("policy", "the approval policy lets nobody approve this")])
             return False
+        tier = max(tier, await self._tier_replaced(stored), key=PERSONS_NEEDED.__getitem__)
         count = await self._count(stored, tier)
         if count.missing:
             await self._wait(request, plan, tier, count)
@@ -103,6 +105,18 @@ class Dispatcher:
         else:
             await self._refuse(request, verdict.broken)
         return False
+
+    async def _tier_replaced(self, stored: FetchedPlan) -> ApprovalTier:
+        """Return what it takes to replace the superseded plan: as many persons as approved it.
+
+        A re-plan inside the same envelope has their yes already; another envelope must not undo theirs for less.
+        """
+        if stored.plan.supersedes is None:
+            return ApprovalTier.AUTOMATIC
+        rows = await self._parts.requests.approvals(stored.plan.supersedes)
+        persons = {person_key(row.approver) for row in rows} - {POLICY_APPROVER}
+        enough = [tier for tier, needed in PERSONS_NEEDED.items() if needed >= min(len(persons), 2)]
+        return min(enough, key=PERSONS_NEEDED.__getitem__)
 
     async def _objection(self, stored: FetchedPlan) -> dict[str, Any] | None:
         """Return what stands in the way before anything is judged."""

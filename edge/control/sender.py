@@ -11,6 +11,7 @@ from edge.control.command_store import CommandStore, OpenCommand
 from edge.control.ports import ControlSettings, Publish, Topics
 from edge.plan import CommandId
 from telemetry.model.clock import Clock
+from telemetry.mqtt import BacklogFullError
 
 _log = logging.getLogger(__name__)
 _UNPACED = frozenset(
@@ -117,7 +118,11 @@ class Sender:
         envelope = await self._store.envelope(command.command_id)
         if envelope is None:  # answered, aborted or superseded since
             return
-        await self._publish(self._topics.command(command.site_id), envelope)
+        try:
+            await self._publish(self._topics.command(command.site_id), envelope)
+        except BacklogFullError as error:
+            _log.warning("the broker is behind, a command waits", extra={"error": str(error)})
+            return
         await self._store.mark_sent(command.command_id, self._clock.now())
 
     async def _give_up(self, command: OpenCommand) -> None:
