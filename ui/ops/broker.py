@@ -102,6 +102,7 @@ def configuration(port: int) -> str:
     return f"""\
 listener {port} 127.0.0.1
 cafile ca.crt
+crlfile ca.crl
 certfile server.crt
 keyfile server.key
 tls_version tlsv1.2
@@ -249,6 +250,7 @@ class EmbeddedBroker:
     def _write_files(self, port: int) -> None:
         server = self._authority.server()
         write_atomic(self._run / "ca.crt", self._authority.path.read_bytes())
+        write_atomic(self._run / "ca.crl", self._authority.revocations_path.read_bytes())
         write_atomic(self._run / "server.crt", server.certificate.read_bytes())
         write_atomic(self._run / "server.key", server.key.read_bytes())
         write_atomic(self._run / "access.conf", access_rules().encode())

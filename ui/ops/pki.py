@@ -73,6 +73,9 @@ class CertificateAuthority:
         if not self._authority_holds():
             write_atomic(self.path, _certificate_pem(self._make_authority()), mode=0o644)
         self._certificate = x509.load_pem_x509_certificate(self.path.read_bytes())
+        self.revocations_path = folder / "ca.crl"
+        self._revoked = self._read_revocations()
+        self._write_revocations()
 
     def server(self, names: Sequence[str] = ("localhost", "127.0.0.1", "::1")) -> Identity:
         """Certificate of the broker for these host names and addresses."""
@@ -99,6 +102,47 @@ class CertificateAuthority:
         if not _SERVICE.fullmatch(name):
             raise IdentityError(f"{name!r} is not a service's name")
         return self._client(name)
+
+    def revoke(self, name: str) -> None:
+        """Withdraw the certificate of a client, for instance of a stolen controller.
+
+        The broker must be started again: it reads the list at its start, and a standing connection is not cut by it.
+        The next `site` or `service` call issues a new certificate under the same name.
+
+        Raises:
+            IdentityError: No certificate was issued under this name.
+        """
+        path = self._folder / "clients" / f"{name}.crt"
+        if "/" in name or not path.exists():
+            raise IdentityError(f"no certificate was issued to {name!r}")
+        withdrawn = (
+            x509.RevokedCertificateBuilder()
+            .serial_number(x509.load_pem_x509_certificate(path.read_bytes()).serial_number)
+            .revocation_date(self._now)
+            .build()
+        )
+        self._revoked.append(withdrawn)
+        self._write_revocations()
+
+    def _read_revocations(self) -> list[x509.RevokedCertificate]:
+        """What was withdrawn so far; a list of another authority (its key was made anew) counts for nothing."""
+        if not self.revocations_path.exists():
+            return []
+        found = x509.load_pem_x509_crl(self.revocations_path.read_bytes())
+        return list(found) if found.is_signature_valid(self._key.public_key()) else []
+
+    def _write_revocations(self) -> None:
+        # Written at each start with a far end: a broker refuses every client once its list has run out.
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self._certificate.subject)
+            .last_update(self._now - _CLOCK_SKEW)
+            .next_update(self._now + _AUTHORITY_LIFE)
+        )
+        for each in self._revoked:
+            builder = builder.add_revoked_certificate(each)
+        signed = builder.sign(self._key, hashes.SHA256())
+        write_atomic(self.revocations_path, signed.public_bytes(serialization.Encoding.PEM), mode=0o644)
 
     def _client(self, name: str) -> Identity:
         return self._identity(
@@ -132,13 +176,19 @@ class CertificateAuthority:
             certificate = x509.load_pem_x509_certificate(identity.certificate.read_bytes())
             certificate.verify_directly_issued_by(self._certificate)
             pair = _load_key(identity.key.read_bytes()).public_key() == certificate.public_key()
+            withdrawn = any(each.serial_number == certificate.serial_number for each in self._revoked)
             same_hosts = alternatives is None or (
                 certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
                 == alternatives
             )
         except Exception:  # noqa: BLE001 whatever is wrong with it (torn, foreign, forged), it is issued again
             return False
-        return pair and same_hosts and certificate.not_valid_after_utc - self._now > _RENEW_BEFORE
+        return (
+            pair
+            and same_hosts
+            and not withdrawn
+            and certificate.not_valid_after_utc - self._now > _RENEW_BEFORE
+        )
 
     def _issue(
         self,

@@ -179,6 +179,21 @@ async def test_a_retained_message_survives_a_restart(folder: Path, tmp_path: Pat
     assert [(message.payload, message.retained) for message in received] == [(b"last", True)]
 
 
+def test_a_withdrawn_certificate_is_refused_and_its_successor_accepted(folder: Path, tmp_path: Path) -> None:
+    authority = CertificateAuthority(tmp_path / "pki", now=datetime.now(UTC))
+    site = authority.site("stolen")
+    thief = replace(site, certificate=tmp_path / "thief.crt", key=tmp_path / "thief.key")
+    thief.certificate.write_bytes(site.certificate.read_bytes())
+    thief.key.write_bytes(site.key.read_bytes())
+    with EmbeddedBroker(folder, authority) as running:
+        assert answers(running.address, thief)
+    authority.revoke("stolen")
+    with EmbeddedBroker(folder, authority) as running:
+        assert not answers(running.address, thief)
+        assert answers(running.address, authority.site("stolen"))
+        assert answers(running.address, authority.service(CHECK))
+
+
 def test_kill_9_of_the_parent_ends_the_broker(folder: Path, tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "tests.ui.ops.doomed", "broker", str(tmp_path)],

@@ -89,3 +89,19 @@ def test_ingest_workers_have_names_of_their_own() -> None:
     assert (ingest_worker(0), ingest_worker(3)) == ("svc-ingest", "svc-ingest-3")
     with pytest.raises(IdentityError):
         ingest_worker(16)
+
+
+def test_a_withdrawn_certificate_is_listed_and_a_new_one_issued(tmp_path: Path) -> None:
+    ours = authority(tmp_path)
+    stolen = certificate(ours.site("cbs-001"))
+    ours.revoke("cbs-001")
+    later = authority(tmp_path, NOW + timedelta(days=1))
+    revocations = x509.load_pem_x509_crl(later.revocations_path.read_bytes())
+    assert [each.serial_number for each in revocations] == [stolen.serial_number]
+    assert certificate(later.site("cbs-001")) != stolen
+
+
+@pytest.mark.parametrize("name", ["cbs-001", "../ca"])
+def test_what_was_never_issued_cannot_be_withdrawn(tmp_path: Path, name: str) -> None:
+    with pytest.raises(IdentityError, match="no certificate"):
+        authority(tmp_path).revoke(name)
