@@ -228,6 +228,8 @@ class GatewayCore:
             self.local_lock = locked
             self.outbox.event(now, "local_lock" if locked else "local_unlock")
             self._state = None
+            self._cabinet.forget()
+            self._recharge = plan_recharge(self.config.recharge, now, self._rng)
         self._fails, self._good = 0, self._good + 1
         self.sample, self.sampled_at = sample, now
         self._sequence += 1
@@ -274,8 +276,8 @@ class GatewayCore:
 
     async def act(self, sample: FieldSample, now: datetime) -> float | None:
         """Write what the duty in force, or the recharge, asks for; return the voltage read back if one was written."""
-        if self.in_outage or self.deaf:
-            return None
+        if self.in_outage or self.deaf or self.local_lock:
+            return None  # an outage's battery is the network's, a locked cabinet the technician's
         capabilities = self._port.capabilities
         period = self.period()
         duty = roster.current(self.duties, now)

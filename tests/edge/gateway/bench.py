@@ -22,9 +22,11 @@ from edge.gateway.limits import OwnLimits
 from edge.gateway.recharge import RechargeRule
 from edge.gateway.state_file import StateFile
 from edge.gateway.uplink import FLEET_KEYS, UplinkError, topic
+from edge.modbus.client import Patience
 from edge.modbus.site_port import ModbusSitePort
 from edge.plan import Acknowledgement, Command, CommandId, CommandKind, EmptyBody, ScheduleBody
 from edge.simulator.fleet import FleetSimulation
+from edge.simulator.modbus_server import InProcessLink
 from edge.simulator.site_spec import SiteSpec
 from telemetry.model.battery import Chemistry
 from telemetry.model.site import SiteId, SiteMode
@@ -217,7 +219,11 @@ async def bench(
     """Run a core on the bench: its message tasks live, its control step is the test's."""
     clock = clock or StepClock()
     fleet = fleet or FleetSimulation([spec], seed=seed, start=clock.now())
-    port = ModbusSitePort(fleet.port_spec(0), make_link=lambda _spec: fleet.link(0))
+    port = ModbusSitePort(
+        fleet.port_spec(0),
+        make_link=lambda _spec: InProcessLink(fleet.devices[0], time_out_s=0.005),
+        patience=Patience(retries=0),
+    )
     await port.open()
     buffer = Buffer(folder / "buffer.db")
     link = link or BenchLink()
