@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Literal
 
 import msgspec
@@ -85,6 +86,9 @@ class _Sunspec:
     plan: dict[int, dict[str, str]]  # model -> sample field -> point
 
 
+_Scan = Callable[[], Awaitable[tuple[dict[str, float | None], dict[str, tuple[str, ...]]]]]
+
+
 class ModbusSitePort:
     """Implements `edge.modbus.port.SitePort` over a list of devices."""
 
@@ -154,11 +158,15 @@ class ModbusSitePort:
     # -- reading ------------------------------------------------------------------------------------
 
     async def read(self) -> FieldSample:
-        scans = [self._scan_rectifier(), *(self._scan_sunspec(s) for s in self._sunspec)]
+        # Not yet called: a device that fails must not leave the others' scans behind, begun and never awaited.
+        scans: list[_Scan] = [
+            self._scan_rectifier,
+            *(partial(self._scan_sunspec, held) for held in self._sunspec),
+        ]
         values: dict[str, float | None] = {}
         words: dict[str, tuple[str, ...]] = {}
         for scan in scans:
-            found, named = await scan
+            found, named = await scan()
             words.update(named)
             for name, value in found.items():
                 # The rectifier controller comes first; a SunSpec device fills what it does not measure.
