@@ -26,7 +26,7 @@ from ui.ops.mosquitto_binary import MosquittoBinary, find_mosquitto
 from ui.ops.pki import CHECK, CONTROL, INGEST_WORKERS, CertificateAuthority, Identity, ingest_worker
 from ui.ops.ports import free_port
 from ui.ops.privilege import give, owned_folder, unprivileged_user
-from ui.ops.process import ProcessSpec, log_tail, spawn, stop
+from ui.ops.process import ProcessSpec, RunAs, log_tail, spawn, stop
 
 _PORT_TRIES = 5
 _READY_WITHIN = timedelta(seconds=15)
@@ -217,7 +217,19 @@ class EmbeddedBroker:
             self._folder, search_path=self._search_path, run_as=run_as, progress=self._progress
         )
         owned_folder(self._run, run_as)
-        tail = ""
+        try:
+            self._start_server(binary, run_as)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop; sessions and retained messages are saved first."""
+        if self._process is not None and self._spec is not None:
+            stop(self._process, self._spec)
+            self._process = None
+
+    def _start_server(self, binary: MosquittoBinary, run_as: RunAs | None) -> None:
         for attempt in range(_PORT_TRIES):
             port = free_port(self._preferred_port if attempt == 0 else None)
             self._spec = ProcessSpec(
@@ -238,14 +250,7 @@ class EmbeddedBroker:
                 return
             if "Address already in use" not in (tail := log_tail(self._log_path)):
                 break
-        self.stop()
         raise BrokerStartError(f"mosquitto does not start; the end of {self._log_path}:\n{tail}")
-
-    def stop(self) -> None:
-        """Stop; sessions and retained messages are saved first."""
-        if self._process is not None and self._spec is not None:
-            stop(self._process, self._spec)
-            self._process = None
 
     def _write_files(self, port: int) -> None:
         server = self._authority.server()

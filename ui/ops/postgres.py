@@ -144,8 +144,7 @@ class EmbeddedPostgres:
 
     def dsn(self, role: DatabaseRole = DatabaseRole.OWNER) -> str:
         """Return how a role connects."""
-        owner = f"postgresql://127.0.0.1:{self.port}/{_DATABASE}"
-        return role_dsn(owner, role, self._passwords[role])
+        return self._dsn(_DATABASE, role)
 
     def start(self) -> None:
         """Make the data folder if there is none, start the server, wait until it answers.
@@ -158,23 +157,30 @@ class EmbeddedPostgres:
         if not self._data.exists():
             self._initialise(install, run_as)
         _clear_stale_lock(self._data, within_s=self._old_server_gone_within_s)
-        for attempt in range(_PORT_TRIES):
-            self.port = free_port(self._preferred_port if attempt == 0 else None)
-            self._spec = self._server_spec(install, run_as)
-            self._progress(f"starting PostgreSQL on port {self.port}")
-            self._process = spawn(self._spec)
-            if self._wait_ready(self._process):
-                self._ensure_database()
-                return
-            if "could not bind" not in (tail := log_tail(self._log_path)):
-                break
-        raise PostgresStartError(f"PostgreSQL does not start; the end of {self._log_path}:\n{tail}")
+        try:
+            self._start_server(install, run_as)
+            self._ensure_database()
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """Shut down fast: sessions end, the data is checkpointed."""
         if self._process is not None and self._spec is not None:
             stop(self._process, self._spec)
             self._process = None
+
+    def _start_server(self, install: Path, run_as: RunAs | None) -> None:
+        for attempt in range(_PORT_TRIES):
+            self.port = free_port(self._preferred_port if attempt == 0 else None)
+            self._spec = self._server_spec(install, run_as)
+            self._progress(f"starting PostgreSQL on port {self.port}")
+            self._process = spawn(self._spec)
+            if self._wait_ready(self._process):
+                return
+            if "could not bind" not in (tail := log_tail(self._log_path)):
+                break
+        raise PostgresStartError(f"PostgreSQL does not start; the end of {self._log_path}:\n{tail}")
 
     def _initialise(self, install: Path, run_as: RunAs | None) -> None:
         # In a folder of its own that is renamed at the end, so that an interrupted run leaves no half a database.
@@ -238,25 +244,24 @@ class EmbeddedPostgres:
             death_signal=signal.SIGINT,
         )
 
+    def _dsn(self, database: str, role: DatabaseRole) -> str:
+        # The wheel's server has no TLS: say so, or a PGSSLMODE in the environment would break every connection.
+        owner = f"postgresql://127.0.0.1:{self.port}/{database}?sslmode=disable"
+        return role_dsn(owner, role, self._passwords[role])
+
     def _wait_ready(self, process: subprocess.Popen[bytes]) -> bool:
         # SCRAM proves both sides: a stranger on this port could not answer for the owner's password.
         deadline = time.monotonic() + _READY_WITHIN.total_seconds()
-        admin = role_dsn(
-            f"postgresql://127.0.0.1:{self.port}/postgres",
-            DatabaseRole.OWNER,
-            self._passwords[DatabaseRole.OWNER],
-        )
+        admin = self._dsn("postgres", DatabaseRole.OWNER)
         while process.poll() is None:
             try:
                 psycopg.connect(admin, connect_timeout=5).close()
             except psycopg.OperationalError as error:
                 if "authentication failed" in str(error):
-                    self.stop()
                     raise PostgresStartError(
                         f"the owner's password does not open {self._data}; restore the state directory's secrets"
                     ) from error
                 if time.monotonic() > deadline:
-                    self.stop()
                     raise PostgresStartError(f"PostgreSQL does not answer: {error}") from error
                 time.sleep(0.03)
             else:
@@ -264,11 +269,7 @@ class EmbeddedPostgres:
         return False
 
     def _ensure_database(self) -> None:
-        admin = role_dsn(
-            f"postgresql://127.0.0.1:{self.port}/postgres",
-            DatabaseRole.OWNER,
-            self._passwords[DatabaseRole.OWNER],
-        )
+        admin = self._dsn("postgres", DatabaseRole.OWNER)
         with psycopg.connect(admin, autocommit=True) as connection:
             if (
                 connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [_DATABASE]).fetchone()
