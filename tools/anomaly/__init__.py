@@ -1,0 +1,1 @@
+"""What is not as expected at a site, with the evidence: regression residuals scored over the whole fleet."""

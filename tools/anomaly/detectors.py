@@ -1,0 +1,273 @@
+"""The detectors: what each kind of trouble should leave behind, learnt on one window and scored on the next.
+
+Every score is in units of what one step in 200 reached while learning, so that kinds compare with each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from tools.anomaly.expected import (
+    CalendarFit,
+    Floats,
+    RelationFit,
+    fit_calendar,
+    fit_relation,
+    peer_common,
+    robust_scale,
+)
+from tools.anomaly.frame import FleetFrame
+from tools.anomaly.relations import (
+    RELATIONS,
+    RelationKind,
+    best_pv_w,
+    drivers_of,
+    proportional_share,
+    target_of,
+    unit_of,
+)
+from tools.anomaly.scores import Calibration, calibrate, signed_score
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class Kind(StrEnum):
+    """What a finding says is wrong."""
+
+    LOAD = "load"
+    SENSOR_STUCK = "sensor_stuck"
+    ENERGY_THEFT = "energy_theft"
+    RECTIFIER_EFFICIENCY = "rectifier_efficiency"
+    BATTERY_VOLTAGE = "battery_voltage"
+    COOLING = "cooling"
+    PV = "pv"
+    LINK_GAP = "link_gap"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindScore:
+    """One kind's evidence at every step, arrays of shape (sites, steps).
+
+    Attributes:
+        field: Reading field judged, its unit at the end.
+        expected: What the field should have been; NaN where nothing can be said.
+        observed: What was read.
+        score: Zero or more; 1 is what one step in 200 reached while learning (for runs and gaps: about a step
+            more than the longest seen). Only the direction that means trouble counts.
+    """
+
+    kind: Kind
+    field: str
+    expected: Floats
+    observed: Floats
+    score: Floats
+
+
+STUCK_FIELDS = ("load_w", "grid_w", "battery_c", "ambient_c")
+STUCK_PER_STEP = 0.7
+GAP_PER_STEP = 1.0
+TAIL = 0.005
+RAISED = 6.0
+"""Spreads from which an excess of power counts as evidence of where it goes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadModel:
+    """Expectation of the load: calendar and the peers' common move.
+
+    Attributes:
+        fit: Calendar fit per site.
+        shape: Spread of the residual by step of the day relative to its mean, shape (steps per day,).
+        calibration: Spread of the statistics once the peers' move is taken out.
+    """
+
+    fit: CalendarFit
+    shape: FloatArray
+    calibration: Calibration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relation:
+    """A learnt physical relation and the spread of its statistics; `rated_w` per site matters to PV alone."""
+
+    kind: RelationKind
+    fit: RelationFit
+    calibration: Calibration
+    rated_w: FloatArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learnt:
+    """Everything learnt from a window of normal operation (a few faults in it do no harm).
+
+    Attributes:
+        load: The load's model, or None when no site measures it.
+        tail: Score that one step in 200 of the learning window passed, by kind: the unit of all scores.
+        relations: Learnt relations whose fields are there.
+        longest_run: Field to the longest run of one value, shape (sites,), in steps.
+        longest_gap: Longest silence of each site, shape (sites,), in steps.
+    """
+
+    load: LoadModel | None
+    tail: Mapping[Kind, float]
+    relations: tuple[Relation, ...]
+    longest_run: dict[str, FloatArray]
+    longest_gap: FloatArray
+
+    def scan(self, frame: FleetFrame) -> tuple[KindScore, ...]:
+        """Score a later window of the same sites, each kind at every step."""
+        stuck = [_stuck(frame, name, longest) for name, longest in self.longest_run.items()]
+        found = [_gap(frame, self.longest_gap), *stuck]
+        if self.load is not None:
+            found.append(_quieted(_load(frame, self.load), stuck, ("load_w",)))
+        for relation in self.relations:
+            found += [_quieted(one, stuck, relation.kind.fields) for one in _relation(frame, relation)]
+        return tuple(replace(one, score=one.score / self.tail.get(one.kind, 1.0)) for one in found)
+
+
+def learn(frame: FleetFrame) -> Learnt:
+    """Learn from a window; four weeks serve well, two are the least for the weekly shape."""
+    load = _learn_load(frame) if "load_w" in frame.fields else None
+    relations = []
+    for kind in RELATIONS:
+        if all(name in frame.fields for name in kind.fields):
+            rated_w = best_pv_w(frame) if kind.name == Kind.PV.value else np.ones(len(frame.site_ids))
+            target, drivers = target_of(frame, kind, rated_w), drivers_of(frame, kind)
+            fit = fit_relation(target, drivers)
+            z = (target - fit.expected(drivers)) / fit.scale[:, None]
+            relations.append(Relation(kind=kind, fit=fit, calibration=calibrate(z), rated_w=rated_w))
+    runs = {name: _longest(run_length(frame.fields[name])) for name in STUCK_FIELDS if name in frame.fields}
+    raw = Learnt(
+        load=load,
+        tail={},
+        relations=tuple(relations),
+        longest_run=runs,
+        longest_gap=_longest(gap_length(frame)),
+    )
+    return replace(raw, tail=_tails(raw.scan(frame)))
+
+
+def _tails(scores: tuple[KindScore, ...]) -> dict[Kind, float]:
+    """Return the level that one step in 200 passes, kinds that count steps apart (their unit is a step)."""
+    tails: dict[Kind, float] = {}
+    for one in scores:
+        if one.kind in (Kind.LINK_GAP, Kind.SENSOR_STUCK):
+            continue
+        tails[one.kind] = max(float(np.quantile(one.score, 1.0 - TAIL)), 1.0)
+    return tails
+
+
+def run_length(values: Floats) -> FloatArray:
+    """Return for how many steps each value has not changed, 0 at a change or a gap, shape of `values`."""
+    out = np.zeros(values.shape)
+    for t in range(1, values.shape[1]):
+        same = np.asarray(values[:, t] == values[:, t - 1])
+        out[:, t] = np.where(same, out[:, t - 1] + 1.0, 0.0)
+    return out
+
+
+def gap_length(frame: FleetFrame) -> FloatArray:
+    """Return for how many steps no field was read, 0 where one was, shape (sites, steps)."""
+    silent = np.asarray(np.stack([np.isnan(v) for v in frame.fields.values()]).all(axis=0))
+    out = np.zeros(silent.shape)
+    for t in range(silent.shape[1]):
+        out[:, t] = np.where(silent[:, t], (out[:, t - 1] if t else 0.0) + 1.0, 0.0)
+    return out
+
+
+def _longest(runs: FloatArray) -> FloatArray:
+    """Return each site's longest run, at most twice the fleet's usual one: a past fault is no standard."""
+    own = runs.max(axis=1)
+    return np.asarray(np.minimum(own, 2.0 * float(np.median(own)) + 1.0))
+
+
+def _gap(frame: FleetFrame, longest: FloatArray) -> KindScore:
+    length = gap_length(frame)
+    score = GAP_PER_STEP * np.maximum(length - longest[:, None], 0.0)
+    return KindScore(
+        kind=Kind.LINK_GAP,
+        field="silent_steps",
+        expected=np.repeat(longest[:, None], length.shape[1], axis=1),
+        observed=length,
+        score=score,
+    )
+
+
+def _stuck(frame: FleetFrame, name: str, longest: FloatArray) -> KindScore:
+    runs = run_length(frame.fields[name])
+    return KindScore(
+        kind=Kind.SENSOR_STUCK,
+        field=name,
+        expected=np.repeat(longest[:, None], runs.shape[1], axis=1),
+        observed=runs,
+        score=STUCK_PER_STEP * np.maximum(runs - longest[:, None], 0.0),
+    )
+
+
+def _quieted(score: KindScore, stuck: list[KindScore], fields: tuple[str, ...]) -> KindScore:
+    """Return a score without the steps at which one of its own sensors is stuck: that is the finding then."""
+    frozen = np.zeros(score.score.shape, dtype=bool)
+    for one in stuck:
+        if one.field in fields:
+            frozen |= one.score > 0.0
+    return replace(score, score=np.where(frozen, 0.0, score.score))
+
+
+def _learn_load(frame: FleetFrame) -> LoadModel:
+    values, phase = frame.fields["load_w"], frame.phase()
+    fit = fit_calendar(values, phase)
+    residual = (values - fit.expected(phase)) / fit.scale[:, None]
+    shape = np.ones(phase.steps_per_day)
+    for slot in range(phase.steps_per_day):
+        at = residual[:, phase.slot == slot]
+        if np.isfinite(at).any():
+            shape[slot] = max(float(robust_scale(at.reshape(1, -1))[0]), 0.2)
+    smooth = np.convolve(np.concatenate([shape[-4:], shape, shape[:4]]), np.full(9, 1 / 9), mode="valid")
+    z = residual / smooth[phase.slot]
+    z = z - peer_common(z, frame.peers)
+    return LoadModel(fit=fit, shape=smooth, calibration=calibrate(z))
+
+
+def _load(frame: FleetFrame, model: LoadModel) -> KindScore:
+    values, phase = frame.fields["load_w"], frame.phase()
+    expected = model.fit.expected(phase)
+    width = model.fit.scale[:, None] * model.shape[phase.slot][None]
+    common = peer_common((values - expected) / width, frame.peers)
+    z = (values - expected) / width - common
+    return KindScore(
+        kind=Kind.LOAD,
+        field="load_w",
+        expected=expected + common * width,
+        observed=values,
+        score=np.abs(signed_score(z, model.calibration)),
+    )
+
+
+def _relation(frame: FleetFrame, relation: Relation) -> list[KindScore]:
+    """Return the score of a relation; the power balance gives two, told apart by what the excess follows."""
+    kind = relation.kind
+    target, drivers = target_of(frame, kind, relation.rated_w), drivers_of(frame, kind)
+    expected = relation.fit.expected(drivers)
+    residual = target - expected
+    signed = signed_score(residual / relation.fit.scale[:, None], relation.calibration)
+    score = np.maximum(kind.sign * signed, 0.0)
+    unit = unit_of(frame, kind, relation.rated_w)
+    base = KindScore(
+        kind=Kind(kind.name),
+        field=kind.target,
+        expected=expected * unit,
+        observed=target * unit,
+        score=score,
+    )
+    if kind.name != Kind.ENERGY_THEFT.value:
+        return [base]
+    share = proportional_share(residual, frame.fields["rectifier_w"], np.abs(signed) > RAISED)
+    return [
+        replace(base, score=score * (1.0 - share)),
+        replace(base, kind=Kind.RECTIFIER_EFFICIENCY, score=score * share),
+    ]
