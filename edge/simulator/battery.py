@@ -203,13 +203,31 @@ def tabulate(chemistries: tuple[Chemistry, ...] = CHEMISTRIES) -> Tables:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where strings stand on the curves: worked out once, read from several tables."""
+
+    index: Ints  # into a flattened table
+    part: Floats  # of the way to the next grid point
+
+    def read(self, table: Floats) -> tuple[Floats, Floats]:
+        """Return a curve's value and its slope per unit SoC, linear between grid points."""
+        flat = table.reshape(-1)
+        low = flat.take(self.index)
+        rise = flat.take(self.index + 1) - low
+        return low + self.part * rise, rise * _GRID
+
+
+def place(chem: Ints, soc_frac: Floats) -> Place:
+    """Return the place of strings of a chemistry at a SoC; outside 0..1 the ends hold."""
+    x = np.minimum(np.maximum(soc_frac, 0.0), 1.0) * _GRID
+    i = np.minimum(x.astype(np.int64), _GRID - 1)
+    return Place(chem * (_GRID + 1) + i, x - i)
+
+
 def look_up(table: Floats, chem: Ints, soc_frac: Floats) -> tuple[Floats, Floats]:
     """Return a curve's value and its slope per unit SoC, linear between grid points."""
-    x = np.clip(soc_frac, 0.0, 1.0) * _GRID
-    i = np.minimum(x.astype(np.int64), _GRID - 1)
-    low = table[chem, i]
-    slope = table[chem, i + 1] - low
-    return low + (x - i) * slope, slope * _GRID
+    return place(chem, soc_frac).read(table)
 
 
 def ocv_v(chemistry: Chemistry, soc_frac: float) -> float:

@@ -14,7 +14,8 @@ from edge.simulator.battery import Floats
 from edge.simulator.faults import Fault, TimedFault, put
 from edge.simulator.load import LoadModel
 from edge.simulator.modbus_server import InProcessLink, SiteDevices
-from edge.simulator.plant import Drive, Plant
+from edge.simulator.plant import Plant
+from edge.simulator.plant_state import Drive
 from edge.simulator.registers import RECTIFIER_UNIT
 from edge.simulator.sensors import Sensors
 from edge.simulator.site_spec import PlantSettings, SiteSpec

@@ -7,104 +7,30 @@ states. It knows no wall clock: `step` is told how long the step is and what dri
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from edge.simulator import battery
 from edge.simulator.battery import Floats, Ints
 from edge.simulator.bus import Bools, BusInput, BusState, solve_bus
+from edge.simulator.plant_state import (
+    TRIP_CURRENT,
+    TRIP_FORCED,
+    TRIP_HOT,
+    TRIP_NONE,
+    TRIP_OVER_V,
+    TRIP_UNDER_V,
+    Commands,
+    Drive,
+    Energy,
+    Hardware,
+    State,
+)
 from edge.simulator.site_spec import PlantSettings, SiteSpec
 
-TRIP_NONE, TRIP_UNDER_V, TRIP_OVER_V, TRIP_CURRENT, TRIP_HOT, TRIP_FORCED = range(6)
 _NEVER = 1e9
 _NO_CHARGE_V = 1e6
-
-
-@dataclass(slots=True, kw_only=True)
-class Drive:
-    """What the world does to the sites during a step; arrays (sites,)."""
-
-    load_w: Floats
-    ambient_c: Floats
-    pv_w: Floats  # available at the DC bus
-    mains: Bools
-
-
-@dataclass(slots=True, kw_only=True)
-class Energy:
-    """Cumulative energy per site since the start, Wh; battery charging positive."""
-
-    mains: Floats
-    genset: Floats
-    aux: Floats
-    rectifier_loss: Floats
-    inverter_loss: Floats
-    pv: Floats
-    load: Floats
-    battery: Floats  # at the terminals
-    battery_loss: Floats
-    unserved: Floats
-
-    @staticmethod
-    def zeros(sites: int) -> Energy:
-        return Energy(**{name: np.zeros(sites) for name in Energy.__slots__})
-
-
-@dataclass(slots=True, kw_only=True)
-class Commands:
-    """Set by the devices' registers; what a gateway can reach."""
-
-    rectifier_v: Floats
-    revert_s: Floats  # time left until the rectifier returns to float; 0: at float already
-    charge_limit_a: Floats
-    discharge_limit_a: Floats
-    inverter_w: Floats  # AC, charging positive
-    inverter_revert_s: Floats
-
-
-@dataclass(slots=True, kw_only=True)
-class Hardware:
-    """Faults and local switches, set by `faults.py`."""
-
-    mains_forced_off: Bools
-    modules_lost: Ints
-    trip_forced: Bools  # (sites, strings)
-    weak_ah: Floats  # (sites, strings) factor on capacity
-    weak_ohm: Floats  # (sites, strings) factor on resistance
-    local_lock: Bools
-    genset_fails: Bools
-
-
-@dataclass(slots=True, kw_only=True)
-class State:
-    """The present state of every site; arrays (sites,) unless said otherwise."""
-
-    soc_frac: Floats  # (sites, strings)
-    soh_frac: Floats  # (sites, strings)
-    battery_c: Floats
-    closed: Bools  # (sites, strings)
-    trip: Ints  # (sites, strings)
-    string_a: Floats  # (sites, strings)
-    bus_v: Floats
-    bus_min_v: Floats  # lowest voltage the load saw, transient sag included, since it was last cleared
-    load_w: Floats  # served
-    load_on: Bools  # low-voltage disconnect closed
-    rectifier_v: Floats  # output voltage it holds now
-    rectifier_a: Floats
-    rectifier_in_w: Floats
-    ac_up_s: Floats  # time since AC came back
-    pv_w: Floats
-    grid_w: Floats
-    aux_ac_w: Floats
-    genset_w: Floats
-    genset_run_s: Floats
-    fuel_l: Floats
-    inverter_w: Floats
-    cabinet_c: Floats
-    ambient_c: Floats
-    mains: Bools
-    energy: Energy
 
 
 class Plant:
@@ -253,8 +179,9 @@ class Plant:
     def _bus_input(self, drive: Drive, limit_a: Floats, dt_s: float) -> BusInput:
         """Linearise the strings over the step, so that long steps stay stable (implicit in SoC)."""
         st, cells, hw = self.state, self.cells, self.hardware
-        down, down_slope = battery.look_up(self.tables.discharge_v, cells.chem, st.soc_frac)
-        up, up_slope = battery.look_up(self.tables.charge_v, cells.chem, st.soc_frac)
+        here = battery.place(cells.chem, st.soc_frac)
+        down, down_slope = here.read(self.tables.discharge_v)
+        up, up_slope = here.read(self.tables.charge_v)
         up = up + cells.counter_v_per_c * (st.battery_c[:, None] - 25.0)
         up = np.maximum(up, down + 0.01)
         hot = st.battery_c[:, None]
@@ -338,11 +265,12 @@ class Plant:
         """
         st, cells, hours = self.state, self.cells, dt_s / 3600.0
         amps, full, before = solved.string_a, self.full_ah(), st.soc_frac
-        start_v = battery.look_up(self.tables.discharge_v, cells.chem, before)[0]
-        kept = np.where(amps > 0.0, battery.look_up(self.tables.coulombic, cells.chem, before)[0], 1.0)
+        here = battery.place(cells.chem, before)
+        start_v = here.read(self.tables.discharge_v)[0]
+        kept = np.where(amps > 0.0, here.read(self.tables.coulombic)[0], 1.0)
         leak = self._leak(dt_s)
         after = np.clip(before + amps * kept * hours / full - leak, 0.0, 1.0)
-        mean_v = 0.5 * (start_v + battery.look_up(self.tables.discharge_v, cells.chem, after)[0])
+        mean_v = 0.5 * (start_v + battery.place(cells.chem, after).read(self.tables.discharge_v)[0])
         terminal_wh = amps * solved.bus_v[:, None] * hours
         loss_wh = (terminal_wh - (after - before) * full * mean_v).sum(axis=1, where=self.installed)
         moved_ah = np.abs(amps) * hours

@@ -47,6 +47,8 @@ class Sensors:
         self._gain_ac = 1.0 + 0.003 * fixed.standard_normal((5, n))
         self._soc_offset = 0.015 * fixed.standard_normal(n)
         self._temperature_offset = 0.4 * fixed.standard_normal((2, n))
+        tank_l = np.array([spec.fuel_l for spec in plant.specs])
+        self._tank_l = np.where(tank_l > 0.0, tank_l, 1.0)
         self.stuck: dict[tuple[int, str], float] = {}
         self.values: dict[str, Floats] = {}
         self.refresh()
@@ -54,7 +56,7 @@ class Sensors:
     def refresh(self) -> None:
         """Take a new reading of everything."""
         st, n = self._plant.state, len(self._plant.specs)
-        white = self._noise.standard_normal((12, n))
+        white = self._noise.standard_normal((19, n))
         bus_v = st.bus_v * self._gain_v + 0.004 * white[0]
         string_a = st.string_a * self._gain_a + 0.15 * self._noise.standard_normal(st.string_a.shape)
         string_a *= self._plant.installed
@@ -87,9 +89,8 @@ class Sensors:
             st.inverter_w,
         )
         gains = (*self._gain_dc, *self._gain_ac)
-        extra = self._noise.standard_normal((len(_POWER), n))
         for k, name in enumerate(_POWER):
-            noisy = true_w[k] * (gains[k] + 0.003 * white[11]) + 2.0 * extra[k]
+            noisy = true_w[k] * (gains[k] + 0.003 * white[11]) + 2.0 * white[12 + k]
             floor = name in {"load_w", "rectifier_w", "aux_ac_w", "pv_w", "genset_w"}
             values[name] = np.where(true_w[k] == 0.0, 0.0, np.maximum(noisy, 0.0) if floor else noisy)
         for k in range(8):
@@ -99,8 +100,7 @@ class Sensors:
         self.values = values
 
     def _fuel_frac(self) -> Floats:
-        tank = np.array([spec.fuel_l for spec in self._plant.specs])
-        return np.asarray(self._plant.state.fuel_l / np.where(tank > 0.0, tank, 1.0))
+        return np.asarray(self._plant.state.fuel_l / self._tank_l)
 
     def _alarm_bits(self) -> Floats:
         st, plant = self._plant.state, self._plant

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge.simulator.plant import TRIP_FORCED, TRIP_UNDER_V, Drive, Plant
+from edge.simulator.plant import Plant
+from edge.simulator.plant_state import TRIP_FORCED, TRIP_UNDER_V, Drive
 from edge.simulator.site_spec import SiteSpec
 
 SITE = SiteSpec(site_id="sim-001", initial_soc_frac=0.9)

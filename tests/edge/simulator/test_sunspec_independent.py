@@ -11,7 +11,8 @@ import sunspec2.modbus.client as independent
 
 from edge.modbus.profile import load_profile
 from edge.simulator.modbus_server import SiteDevices, SiteServer
-from edge.simulator.plant import Drive, Plant
+from edge.simulator.plant import Plant
+from edge.simulator.plant_state import Drive
 from edge.simulator.sensors import Sensors
 from edge.simulator.site_spec import SiteSpec
 
