@@ -1,4 +1,4 @@
-"""What the graph is given by the composition root. All callables of `tools.deps.Deps` may block: nodes run them in threads."""
+"""What the graph is given by the composition root. The callables of `tools.deps.Deps` are async where they wait."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,8 @@ class AgentSettings:
         horizon: How far ahead the automated cycle looks for a peak.
         lead: A plan's window starts at least this far ahead, so that approval and sending fit in.
         step_timeout: Wall time for one node, forecasting included.
-        poll: Wall time between two looks at control's answer.
+        look_every: Between two looks at control's answer and the sites' acknowledgements.
+        patience: Wall time that one look at them may take before the run is laid aside for a while.
         acknowledge_within: How long after the request control and the sites have to answer.
         grace: How long after a plan's end the telemetry is given to arrive.
         read_only_steps: Tool calls in one chat turn.
@@ -28,7 +29,8 @@ class AgentSettings:
     horizon: timedelta = timedelta(hours=24)
     lead: timedelta = timedelta(minutes=2)
     step_timeout: timedelta = timedelta(minutes=5)
-    poll: timedelta = timedelta(milliseconds=200)
+    look_every: timedelta = timedelta(milliseconds=500)
+    patience: timedelta = timedelta(seconds=20)
     acknowledge_within: timedelta = timedelta(minutes=5)
     grace: timedelta = timedelta(minutes=2)
     read_only_steps: int = 4

@@ -15,17 +15,15 @@ from typing import Protocol
 
 from openai import AsyncOpenAI, OpenAIError
 from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam, ChatCompletionToolUnionParam
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from tools.arguments import Arguments
 from tools.errors import ToolInputError
 
+Option = Arguments
+"""What a planner answers: a schema that forbids unknown keys."""
+
 _MAX_ARGUMENT_CHARS = 20_000
-
-
-class Option(BaseModel):
-    """The base of every answer that a planner may give: unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ModelError(Exception):

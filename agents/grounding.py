@@ -1,0 +1,130 @@
+"""Keeps an answer to what the tools said: a sentence whose number or id is in no tool result is dropped. Pure."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from math import isclose
+
+_SENTENCE = re.compile(r"[^.!?\n]+(?:[.!?](?=\d)[^.!?\n]*)*[.!?]*|\n")
+_ID = re.compile(r"\b[A-Za-z]+(?:[-_][A-Za-z0-9]+)*[-_]\d[A-Za-z0-9_-]*\b|\bplan-[A-Za-z0-9_-]+\b")
+_TIME = re.compile(r"\b(\d{1,2}):(\d{2})(?::\d{2}(?:\.\d+)?)?\b")
+_DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:\d{2})?)?\b")
+_DAY = re.compile(r"\b(\d{1,2}) (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\w*\b")
+_NUMBER = re.compile(r"(?<![\w.])[-+−]?\d+(?:[ ,]\d{3})*(?:\.\d+)?")
+_SCALES = (1.0, 1e3, 1e-3, 1e6, 1e-6, 100.0, 0.01, 60.0, 1.0 / 60.0)  # units and percent; hours and minutes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grounded:
+    """What may be said, and the sentences that were dropped."""
+
+    text: str
+    dropped: tuple[str, ...]
+    sentences: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Everything that tool results hold: numbers, words that may be ids, instants."""
+
+    numbers: tuple[float, ...]
+    words: frozenset[str]
+    instants: tuple[datetime, ...]
+
+
+def evidence_of(results: Iterable[object]) -> Evidence:
+    """Collect the evidence in tool results (JSON values)."""
+    numbers: list[float] = []
+    words: set[str] = set()
+    instants: list[datetime] = []
+    todo: list[object] = list(results)
+    while todo:
+        value = todo.pop()
+        if isinstance(value, bool) or value is None:
+            continue
+        if isinstance(value, int | float):
+            numbers.append(float(value))
+        elif isinstance(value, Mapping):
+            numbers.append(float(len(value)))
+            todo += [*value.keys(), *value.values()]
+        elif isinstance(value, str):
+            words.add(value)
+            words.update(_ID.findall(value))
+            numbers += [_to_float(found) for found in _NUMBER.findall(_ID.sub(" ", value))]
+            try:
+                instants.append(datetime.fromisoformat(value))
+            except ValueError:
+                instants += [datetime.fromisoformat(found) for found in _DATE.findall(value)]
+        elif isinstance(value, Sequence):
+            numbers.append(float(len(value)))
+            todo += value
+    return Evidence(numbers=tuple(numbers), words=frozenset(words), instants=tuple(instants))
+
+
+def ground(text: str, results: Iterable[object]) -> Grounded:
+    """Return the text without the sentences that say what no tool said."""
+    evidence = evidence_of(results)
+    kept: list[str] = []
+    dropped: list[str] = []
+    for sentence in _SENTENCE.findall(text):
+        bare = sentence.strip()
+        if not bare:
+            kept.append("\n" if sentence == "\n" else "")
+        elif missing_in(bare, evidence):
+            dropped.append(bare)
+        else:
+            kept.append(sentence)
+    return Grounded(
+        text="".join(kept).strip(),
+        dropped=tuple(dropped),
+        sentences=len(dropped) + sum(bool(part.strip()) for part in kept),
+    )
+
+
+def missing_in(sentence: str, evidence: Evidence) -> list[str]:
+    """Return the ids, times and numbers of a sentence that the evidence does not hold."""
+    missing = [name for name in _ID.findall(sentence) if name not in evidence.words]
+    rest = _ID.sub(" ", sentence)
+    missing += [found for found in _DATE.findall(rest) if not _has_date(found, evidence)]
+    rest = _DATE.sub(" ", rest)
+    missing += [f"{h}:{m}" for h, m in _TIME.findall(rest) if not _has_time(int(h), int(m), evidence)]
+    rest = _TIME.sub(" ", rest)
+    missing += [found[0] for found in _DAY.findall(rest) if not _has_day(found, evidence)]
+    rest = _DAY.sub(" ", rest)
+    return missing + [found for found in _NUMBER.findall(rest) if not _has_number(found, evidence)]
+
+
+def _to_float(text: str) -> float:
+    return float(text.replace(" ", "").replace(",", "").replace("−", "-"))
+
+
+def _has_number(text: str, evidence: Evidence) -> bool:
+    """Whether a number is in the evidence, as written with its own rounding, in some unit, sign told in words."""
+    said = abs(_to_float(text))
+    decimals = len(text.partition(".")[2])
+    half = 0.5 * 10.0**-decimals
+    return any(
+        abs(abs(known) * scale - said) <= half * 1.0001 or isclose(abs(known) * scale, said, rel_tol=1e-9)
+        for known in evidence.numbers
+        for scale in _SCALES
+    )
+
+
+def _has_time(hour: int, minute: int, evidence: Evidence) -> bool:
+    return any((at.hour, at.minute) == (hour, minute) for at in evidence.instants)
+
+
+def _has_day(found: tuple[str, str], evidence: Evidence) -> bool:
+    return any((str(at.day), f"{at:%b}") == (found[0].lstrip("0"), found[1]) for at in evidence.instants)
+
+
+def _has_date(text: str, evidence: Evidence) -> bool:
+    try:
+        said = datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    if len(text) == 10:
+        return any(at.date() == said.date() for at in evidence.instants)
+    return any(at.replace(tzinfo=None, second=0, microsecond=0) == said.replace(tzinfo=None, second=0, microsecond=0)
+               for at in evidence.instants)  # fmt: skip

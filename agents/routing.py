@@ -1,0 +1,64 @@
+"""Which node comes next. Pure: the last node's `stage` decides, nothing else."""
+
+from typing import Literal
+
+from agents.state import State
+
+
+def enter(state: State) -> Literal["converse", "assess"]:
+    """A chat turn begins with a conversation, a cycle with a look at the fleet."""
+    return "converse" if state["kind"] == "chat" else "assess"
+
+
+def after_converse(state: State) -> Literal["converse", "assess", "report"]:
+    """More tools, a plan, or the answer."""
+    match state["stage"]:
+        case "looked":
+            return "converse"
+        case "goal":
+            return "assess"
+        case _:
+            return "report"
+
+
+def after_assess(state: State) -> Literal["propose", "report"]:
+    """Something to propose, or nothing can be said."""
+    return "propose" if state["stage"] == "assessed" else "report"
+
+
+def after_propose(state: State) -> Literal["validate", "report"]:
+    """A plan, or none."""
+    return "validate" if state["stage"] == "proposed" else "report"
+
+
+def after_validate(state: State) -> Literal["approve", "propose", "report"]:
+    """On to approval, back with what the rejection taught, or give up."""
+    match state["stage"]:
+        case "validated":
+            return "approve"
+        case "rejected":
+            return "propose"
+        case _:
+            return "report"
+
+
+def after_approve(state: State) -> Literal["request_dispatch", "approve", "report"]:
+    """Approved, still waiting, or no."""
+    match state["stage"]:
+        case "approved":
+            return "request_dispatch"
+        case "waiting":
+            return "approve"
+        case _:
+            return "report"
+
+
+def after_verify(state: State) -> Literal["verify", "approve", "report"]:
+    """Still running, approval asked again, or over."""
+    match state["stage"]:
+        case "running":
+            return "verify"
+        case "needs_approval":
+            return "approve"
+        case _:
+            return "report"
