@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import psycopg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -109,6 +109,12 @@ def clock_at(domain: datetime = NOW) -> PacedClock:
     """Return a clock that stands at the instant now and runs at speed 1."""
     pace = Pace(wall=read_wall(), domain=domain, speed=1.0)
     return PacedClock(lambda: pace)
+
+
+async def live_state(pool: Pool, state: FleetState, clock: PacedClock) -> FleetState:
+    """Return the state as of now with the plans that sites may be following."""
+    live = await PlanStore(pool).live(clock.now(), timedelta(0))
+    return replace(state, at=clock.now(), live_plans=live)
 
 
 def fleet_plan(plan_id: str, watts: float = -256.0, sites: Sequence[str] = SITES) -> Plan:
@@ -217,7 +223,6 @@ class World:
     sites: dict[SiteId, TestSite] = field(default_factory=dict)
     policy: dict[str, Any] = field(default_factory=lambda: dict(a_policy_table()))
     settings: ControlSettings = QUICK
-    ids: Callable[[], str] = field(default_factory=lambda: map("c-{}".format, count(1)).__next__)
 
     @property
     def plans(self) -> PlanStore:
@@ -271,8 +276,7 @@ class World:
         return stored.plan.status
 
     async def fleet_state(self) -> FleetState:
-        live = await PlanStore(self.control).live(self.clock.now(), timedelta(0))
-        return replace(self.state, at=self.clock.now(), live_plans=live)
+        return await live_state(self.control, self.state, self.clock)
 
     async def rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Ask the database as its owner."""
@@ -296,7 +300,7 @@ class World:
             limits=limits,
             signer=Signer(KEY),
             clock=self.clock,
-            new_id=self.ids,
+            new_id=lambda: uuid4().hex,
             settings=self.settings,
         )
 
