@@ -85,7 +85,7 @@ def test_kill_9_of_the_parent_ends_the_server_and_keeps_the_data(folder: Path) -
         assert parent.stdout is not None
         pid, port = map(int, parent.stdout.readline().split())
         with psycopg.connect(
-            f"postgresql://127.0.0.1:{port}/cellwatt",
+            f"postgresql://127.0.0.1:{port}/cellwatt?sslmode=disable",
             user="cellwatt_owner",
             password=PASSWORDS[DatabaseRole.OWNER],
         ) as connection:
