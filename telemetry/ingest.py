@@ -101,13 +101,17 @@ class Ingest:
     async def run(self) -> None:
         """Flush by size or age and roll up, until cancelled; a failing database is tried again for ever."""
         rolled_s = 0.0
-        while True:
-            await self._wait_for_work()
-            if self._taken:
-                await self._flush()
-            if time.monotonic() - rolled_s >= self.settings.roll_up_every.total_seconds():
-                await self._roll_up()
-                rolled_s = time.monotonic()
+        try:
+            while True:
+                await self._wait_for_work()
+                if self._taken:
+                    await self._flush()
+                if time.monotonic() - rolled_s >= self.settings.roll_up_every.total_seconds():
+                    await self._roll_up()
+                    rolled_s = time.monotonic()
+        finally:
+            if self._connection is not None:
+                self._connection.close()
 
     async def _wait_for_work(self) -> None:
         self._wake.clear()

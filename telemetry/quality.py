@@ -71,6 +71,11 @@ def judge(reading: Reading, now: datetime) -> Reading:
         # Written as "not inside" so that NaN is bad too.
         if value is not None and not (allowed.low <= value <= allowed.high):
             doubts[name] = FieldQuality(verdict=Verdict.BAD, reason=_why(value, allowed), raw=value)
+    amps = RANGES["battery_a"]
+    if reading.string_a and not all(amps.low <= value <= amps.high for value in reading.string_a):
+        doubts["string_a"] = FieldQuality(
+            verdict=Verdict.BAD, reason=_why(max(reading.string_a, key=abs), amps)
+        )
     if reading.at - now > _FUTURE_TOLERANCE:
         ahead_s = (reading.at - now).total_seconds()
         doubts["at"] = FieldQuality(verdict=Verdict.SUSPECT, reason=f"clock {ahead_s:.0f} s in the future")

@@ -87,8 +87,8 @@ class RegistryStore:
 
 
 def to_doc(thing: object) -> Any:
-    """Return the JSON form of a registry dataclass."""
-    return msgspec.to_builtins(thing)
+    """Return the JSON form of a registry dataclass, as the database gives it back (lists, not tuples)."""
+    return msgspec.json.decode(msgspec.json.encode(thing))
 
 
 def _from_doc(doc: object, kind: type[T], where: str) -> T:
