@@ -88,6 +88,18 @@ class Capabilities:
     rectifier_limit_w: float  # DC, all modules
 
 
+class FastMeter(Protocol):
+    """A frequency meter that a fast product may stand on: declared to 10 mHz and 100 ms or better."""
+
+    async def read_grid_hz(self) -> float:
+        """Return the mains frequency: one short request.
+
+        Raises:
+            DeviceError: No device of the site measures frequency, or it has no mains to measure.
+        """
+        ...
+
+
 class SitePort(Protocol):
     """The devices of one site. Every method may raise `DeviceError` or a subclass."""
 

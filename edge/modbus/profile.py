@@ -29,6 +29,8 @@ UNITS: dict[str, str] = {
     **dict.fromkeys(STRINGS, "A"),
 }  # fmt: skip
 
+LIMITS = ("charge_limit_a", "discharge_limit_a")
+
 # Points whose sign a controller may turn round: a profile that has one must prove the sign.
 SIGNED = frozenset({"battery_a", "battery_w", "meter_battery_w", "grid_w", *STRINGS})
 
@@ -68,6 +70,7 @@ class ProfileFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     note: str
     voltage_step_v: float
     full_load_blocks_only: bool
+    limits_revert: bool  # limits return to the controller's own when the bus falls silent
     points: dict[str, PointFile]
     sign_tests: list[SignTest]
 
@@ -114,13 +117,21 @@ class Profile:
     version: int
     voltage_step_v: float
     full_load_blocks_only: bool
+    limits_revert: bool
     points: dict[str, Point]
 
     @property
     def can_revert(self) -> bool:
-        """Return whether the device returns to float by itself: it has a timer that can be armed and read."""
+        """Return whether the device undoes every remote setting by itself.
+
+        The voltage needs a timer that can be armed and read; limits, if they can be written at all, must go
+        back to the controller's own when the bus falls silent: a charge limit of zero that outlives its
+        gateway is a battery that is never charged again.
+        """
         timer = self.points.get("revert_s")
-        return timer is not None and timer.writable and "revert_left_s" in self.points
+        armed = timer is not None and timer.writable and "revert_left_s" in self.points
+        limits = any(self.points[n].writable for n in LIMITS if n in self.points)
+        return armed and (self.limits_revert or not limits)
 
     def blocks(self, names: Sequence[str], gap: int = 8) -> list[tuple[int, int]]:
         """Return the (address, count) reads that cover the points, joining those `gap` registers apart."""
@@ -158,6 +169,7 @@ def parse_profile(text: str) -> Profile:
         version=raw.version,
         voltage_step_v=raw.voltage_step_v,
         full_load_blocks_only=raw.full_load_blocks_only,
+        limits_revert=raw.limits_revert,
         points=points,
     )
 

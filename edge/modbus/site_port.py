@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -14,7 +14,8 @@ import msgspec
 
 from edge.modbus.client import Connection, Device, Link, Patience, PymodbusLink
 from edge.modbus.port import Capabilities, DeviceError, FieldSample, ReadBackError, WriteRefusedError
-from edge.modbus.profile import STRINGS, Point, Profile, load_profile
+from edge.modbus.profile import Point, Profile, load_profile
+from edge.modbus.sample import PERCENT, assemble, plan_reads
 from edge.modbus.sunspec import SunspecModel, open_models
 from edge.modbus.writable import check_writable
 
@@ -54,22 +55,6 @@ def modbus_link(spec: DeviceSpec) -> Link:
     if spec.serial:
         return PymodbusLink.serial(spec.serial, spec.baud, timeout)
     return PymodbusLink.tcp(spec.host, spec.port, timeout, rtu_framing=spec.rtu_over_tcp)
-
-
-# Sample field -> (SunSpec model, point), first found wins.
-_SUNSPEC_FIELDS: dict[str, tuple[tuple[int, str], ...]] = {
-    "grid_w": ((203, "W"),),
-    "grid_v": ((203, "PhV"), (701, "LNV")),
-    "grid_hz": ((203, "Hz"), (701, "Hz")),
-    "pv_w": ((160, "DCW#0"),),
-    "battery_w": ((802, "W"),),
-    "meter_battery_w": ((714, "DCW"),),
-    "battery_a": ((802, "A"), (714, "DCA")),
-    "bus_v": ((802, "V"),),
-    "soc_frac": ((713, "SoC"), (802, "SoC")),
-    "soh_frac": ((713, "SoH"), (802, "SoH")),
-}
-_PERCENT = frozenset({"soc_frac", "soh_frac"})
 
 
 @dataclass(slots=True)
@@ -130,7 +115,7 @@ class ModbusSitePort:
         profile = self._rectifier.profile
         covered = set(profile.points)
         for held_models in self._sunspec:
-            held_models.plan = _plan(held_models.models, covered)
+            held_models.plan = plan_reads(held_models.models, covered)
             covered |= {name for fields in held_models.plan.values() for name in fields}
         self._capabilities = Capabilities(
             float_v=self._spec.float_v,
@@ -172,7 +157,7 @@ class ModbusSitePort:
                 # The rectifier controller comes first; a SunSpec device fills what it does not measure.
                 if values.get(name) is None:
                     values[name] = value
-        return _sample(values, words.get("alarms", ()))
+        return assemble(values, words.get("alarms", ()))
 
     async def _scan_rectifier(self) -> tuple[dict[str, float | None], dict[str, tuple[str, ...]]]:
         rectifier = self._need_rectifier()
@@ -200,12 +185,20 @@ class ModbusSitePort:
             points = await device.models[number].read(set(fields.values()))
             for name, point in fields.items():
                 value = points[point]
-                values[name] = value / 100.0 if value is not None and name in _PERCENT else value
+                values[name] = value / 100.0 if value is not None and name in PERCENT else value
         return values, {}
 
     async def read_mains(self) -> bool:
         point = self._point("mains_ok")
         return await self._read_point(point) > 0.5
+
+    async def read_grid_hz(self) -> float:
+        for device in self._sunspec:
+            if 203 in device.models:
+                value = (await device.models[203].read(["Hz"]))["Hz"]
+                if value is not None and value > 0.0:
+                    return value
+        raise DeviceError("site", "no device measures frequency")
 
     async def _read_point(self, point: Point) -> float:
         return point.decode(await self._need_rectifier().device.read(point.address, point.size))
@@ -214,13 +207,18 @@ class ModbusSitePort:
 
     async def write_rectifier_v(self, volts: float, revert: timedelta) -> float:
         caps = self.capabilities
-        name = self._need_rectifier().device.name
-        if not caps.can_revert:
-            raise WriteRefusedError(name, "the device cannot revert by itself: monitored only")
+        name = self._may_write()
         if not (caps.backstop_v <= volts <= caps.max_v):
             raise WriteRefusedError(name, f"{volts} V is outside {caps.backstop_v} to {caps.max_v} V")
         await self._arm(revert)
         return await self._write_point("rectifier_set_v", volts)
+
+    def _may_write(self) -> str:
+        """Return the controller's name, or refuse if what is written would outlive a dead gateway."""
+        name = self._need_rectifier().device.name
+        if not self.capabilities.can_revert:
+            raise WriteRefusedError(name, "the device cannot revert by itself: monitored only")
+        return name
 
     async def _arm(self, revert: timedelta) -> None:
         """Arm the revert timer before the setpoint, so that no setpoint is ever held without one."""
@@ -232,9 +230,11 @@ class ModbusSitePort:
             )
 
     async def write_charge_limit_a(self, amps: float) -> float:
+        self._may_write()
         return await self._write_point("charge_limit_a", amps)
 
     async def write_discharge_limit_a(self, amps: float) -> float:
+        self._may_write()
         return await self._write_point("discharge_limit_a", amps)
 
     async def write_inverter_w(self, power_w: float, revert: timedelta) -> float:
@@ -292,54 +292,3 @@ class ModbusSitePort:
 
     def _inverter(self) -> SunspecModel | None:
         return next((s.models[704] for s in self._sunspec if 704 in s.models), None)
-
-
-def _plan(models: dict[int, SunspecModel], covered: set[str]) -> dict[int, dict[str, str]]:
-    """Return which points to read on each scan: only what no earlier device measures."""
-    plan: dict[int, dict[str, str]] = {}
-    for name, sources in _SUNSPEC_FIELDS.items():
-        if name in covered:
-            continue
-        for number, point in sources:
-            if number in models and ("#" not in point or models[number].repeats > 0):
-                plan.setdefault(number, {})[name] = point
-                break
-    return plan
-
-
-_NEEDED: Sequence[str] = ("bus_v", "load_w", "battery_a", "mains_ok")
-
-
-def _sample(values: dict[str, float | None], alarms: tuple[str, ...]) -> FieldSample:
-    absent = [name for name in _NEEDED if values.get(name) is None]
-    if absent:
-        raise DeviceError("site", f"no device measures {', '.join(absent)}")
-    bus_v, battery_a = float(values["bus_v"] or 0.0), float(values["battery_a"] or 0.0)
-    battery_w = values.get("battery_w")
-    modules = values.get("rectifier_modules_ok")
-    strings = (values.get(name) for name in STRINGS)
-    return FieldSample(
-        bus_v=bus_v,
-        load_w=float(values["load_w"] or 0.0),
-        battery_a=battery_a,
-        battery_w=bus_v * battery_a if battery_w is None else battery_w,
-        mains_ok=(values["mains_ok"] or 0.0) > 0.5,
-        meter_battery_w=values.get("meter_battery_w"),
-        grid_v=values.get("grid_v"),
-        grid_hz=values.get("grid_hz"),
-        grid_w=values.get("grid_w"),
-        aux_ac_w=values.get("aux_ac_w"),
-        rectifier_w=values.get("rectifier_w"),
-        string_a=tuple(a for a in strings if a is not None),
-        soc_frac=values.get("soc_frac"),
-        soh_frac=values.get("soh_frac"),
-        battery_c=values.get("battery_c"),
-        ambient_c=values.get("ambient_c"),
-        pv_w=values.get("pv_w"),
-        genset_w=values.get("genset_w"),
-        fuel_frac=values.get("fuel_frac"),
-        rectifier_set_v=values.get("rectifier_set_v"),
-        alarms=alarms,
-        local_lock=(values.get("local_lock") or 0.0) > 0.5,
-        rectifier_modules_ok=None if modules is None else int(modules),
-    )

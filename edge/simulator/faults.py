@@ -16,9 +16,11 @@ FaultKind = Literal[
     "weak_cell",  # value: capacity left, 0..1; the first string
     "stuck_sensor",  # point: the reading; value: None for the present one
     "modbus_silence",
+    "modbus_delay",  # value: seconds before every answer
     "modbus_wrong_value",  # point and value: what the controller answers instead
     "local_lock",
     "genset_fails",
+    "grid_frequency",  # value: Hz; not a fault of the site, but set the same way
 ]
 
 
@@ -62,14 +64,14 @@ def put(fault: Fault, plant: Plant, sensors: Sensors, devices: SiteDevices) -> N
             hw.weak_ohm[k, 0] = 1.0 + 2.0 * (1.0 - left) if fault.on else 1.0
         case "stuck_sensor":
             _stick(fault, sensors)
-        case "modbus_silence":
-            devices.silent = fault.on
-        case "modbus_wrong_value":
-            _answer_wrongly(fault, devices)
+        case "modbus_silence" | "modbus_delay" | "modbus_wrong_value":
+            _put_on_wire(fault, devices)
         case "local_lock":
             hw.local_lock[k] = fault.on
         case "genset_fails":
             hw.genset_fails[k] = fault.on
+        case "grid_frequency":
+            hw.grid_hz[k] = 50.0 if fault.value is None or not fault.on else fault.value
 
 
 def _trip(fault: Fault, plant: Plant) -> None:
@@ -86,6 +88,15 @@ def _stick(fault: Fault, sensors: Sensors) -> None:
         return
     present = float(sensors.values[fault.point][fault.site])
     sensors.stuck[fault.site, fault.point] = present if fault.value is None else fault.value
+
+
+def _put_on_wire(fault: Fault, devices: SiteDevices) -> None:
+    if fault.kind == "modbus_silence":
+        devices.silent = fault.on
+    elif fault.kind == "modbus_delay":
+        devices.delay_s = (fault.value or 0.0) if fault.on else 0.0
+    else:
+        _answer_wrongly(fault, devices)
 
 
 def _answer_wrongly(fault: Fault, devices: SiteDevices) -> None:

@@ -48,6 +48,7 @@ class SiteDevices:
             RECTIFIER_UNIT: self.rectifier,
             SUNSPEC_UNIT: SunspecRegisters(site, plant, sensors),
         }
+        self.delay_s = 0.0  # a fault: before every answer
         self._answering = asyncio.Event()
         self._answering.set()
         self.writes: list[tuple[int, int, tuple[int, ...]]] = []  # unit, address, values, as taken
@@ -65,8 +66,10 @@ class SiteDevices:
             self._answering.set()
 
     async def until_answering(self) -> None:
-        """Wait while the devices are silent."""
+        """Wait while the devices are silent, then for as long as they are slow."""
         await self._answering.wait()
+        if self.delay_s > 0.0:
+            await asyncio.sleep(self.delay_s)
 
 
 class InProcessLink:
@@ -77,9 +80,11 @@ class InProcessLink:
         self._time_out_s = time_out_s
 
     async def _unit(self, unit: int) -> Registers:
-        if self._devices.silent:
-            await asyncio.sleep(self._time_out_s)
-            raise NoAnswerError("no answer")
+        try:
+            async with asyncio.timeout(self._time_out_s):
+                await self._devices.until_answering()
+        except TimeoutError as error:
+            raise NoAnswerError("no answer") from error
         if unit not in self._devices.units:
             raise RefusedError(f"no unit {unit}")
         return self._devices.units[unit]

@@ -57,13 +57,15 @@ class Plant:
         self._heat_j_per_c = np.array([c.heat_j_per_c_ah for c in per_ah]) * bank_ah
         self._cooling_w_per_c = np.array([c.cooling_w_per_c_ah for c in per_ah]) * bank_ah
         self._compensation_v_per_c = np.array([c.counter_v_per_c * c.cells for c in per_ah])
+        self.own_charge_limit_a = self._of("charge_limit_a")
         self.commands = Commands(
             rectifier_v=self.float_v.copy(),
             revert_s=np.zeros(n),
-            charge_limit_a=self._of("charge_limit_a"),
+            charge_limit_a=self.own_charge_limit_a.copy(),
             discharge_limit_a=np.full(n, _NEVER),
             inverter_w=np.zeros(n),
             inverter_revert_s=np.zeros(n),
+            silent_s=np.zeros(n),
         )
         self.hardware = Hardware(
             mains_forced_off=np.zeros(n, dtype=np.bool_),
@@ -73,6 +75,7 @@ class Plant:
             weak_ohm=np.ones((n, s)),
             local_lock=np.zeros(n, dtype=np.bool_),
             genset_fails=np.zeros(n, dtype=np.bool_),
+            grid_hz=np.full(n, 50.0),
         )
         self.state = self._initial(n, s)
 
@@ -157,6 +160,10 @@ class Plant:
         cmd.revert_s = np.maximum(cmd.revert_s - dt_s, 0.0)
         compensated = self.float_v + np.clip(self._compensation_v_per_c * (st.battery_c - 25.0), -1.5, 1.5)
         cmd.rectifier_v = np.where(cmd.revert_s > 0.0, cmd.rectifier_v, compensated)
+        cmd.silent_s += dt_s
+        alone = cmd.silent_s > self.settings.comm_loss_s
+        cmd.charge_limit_a = np.where(alone, self.own_charge_limit_a, cmd.charge_limit_a)
+        cmd.discharge_limit_a = np.where(alone, _NEVER, cmd.discharge_limit_a)
         cmd.inverter_revert_s = np.maximum(cmd.inverter_revert_s - dt_s, 0.0)
         cmd.inverter_w = np.where(cmd.inverter_revert_s > 0.0, cmd.inverter_w, 0.0)
         wanted = ~st.mains & (self.genset_rated_w > 0.0) & (st.fuel_l > 0.0) & ~hw.genset_fails

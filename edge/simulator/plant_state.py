@@ -55,6 +55,7 @@ class Commands:
     discharge_limit_a: Floats
     inverter_w: Floats  # AC, charging positive
     inverter_revert_s: Floats
+    silent_s: Floats  # since the controller last heard a request
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,6 +69,7 @@ class Hardware:
     weak_ohm: Floats  # (sites, strings) factor on resistance
     local_lock: Bools
     genset_fails: Bools
+    grid_hz: Floats
 
 
 @dataclass(slots=True, kw_only=True)

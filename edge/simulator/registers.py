@@ -70,6 +70,7 @@ class RectifierRegisters:
         first, span = self.first_and_count()
         if not (first <= address and address + count <= first + span):
             raise IllegalAddressError(address)
+        self._plant.commands.silent_s[self._site] = 0.0
         held = [0] * count
         for at, name in self._at.items():
             point = self._profile.points[name]
@@ -100,6 +101,7 @@ class RectifierRegisters:
         """
         if self._plant.hardware.local_lock[self._site]:
             raise DeviceBusyError
+        self._plant.commands.silent_s[self._site] = 0.0
         at = address
         while at < address + len(values):
             name = self._at.get(at)

@@ -10,6 +10,8 @@ Standard deviations [I], all documented here because figures depend on them:
 | load_w, rectifier_w | 0.4 % | 0.3 % of reading + 2 W | profile |
 | grid_w, aux_ac_w, pv_w, genset_w (class 1) | 0.3 % | 0.3 % of reading + 2 W | profile |
 | soc_frac (BMS) | offset 1.5 % of capacity | none | 0.1 % |
+| grid_v | none | 0.5 V | SunSpec 203 |
+| grid_hz | none | 3 mHz | 10 mHz (SunSpec 203) |
 | battery_c, ambient_c | offset 0.4 degC | 0.05 degC | 0.1 degC |
 """
 
@@ -75,7 +77,7 @@ class Sensors:
             "rectifier_modules_ok": self._plant.modules_ok().astype(np.float64),
             "fuel_frac": self._fuel_frac(),
             "grid_v": np.where(st.mains, 230.0 + 0.5 * white[5], 0.0),
-            "grid_hz": np.where(st.mains, 50.0 + 0.02 * white[6], 0.0),
+            "grid_hz": np.where(st.mains, self._plant.hardware.grid_hz + 0.003 * white[6], 0.0),
             "revert_left_s": np.ceil(self._plant.commands.revert_s),
             "alarms": self._alarm_bits(),
         }

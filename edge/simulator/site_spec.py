@@ -61,6 +61,7 @@ class PlantSettings:
     ramp_v_per_s: float = 2.0  # rectifier output slew [I]
     walk_in_s: float = 5.0  # up to 5 s (Alpha Cordex manual)
     start_delay_s: float = 3.0  # adjustable to 120 s (Alpha Cordex manual)
+    comm_loss_s: float = 300.0  # without a request for so long the controller takes its own limits again [I]
     pickup_s: float = 0.002  # a live rectifier takes over a lost battery's current in this time [I]
     bus_farad: float = 0.1  # rectifier output and equipment input capacitors [I]
     loss_fixed: float = 0.008  # of rated power of the modules that work [I]

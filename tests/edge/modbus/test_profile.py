@@ -14,6 +14,7 @@ version: 1
 note: for tests
 voltage_step_v: 0.01
 full_load_blocks_only: false
+limits_revert: false
 points:
   bus_v: {address: 10, type: uint16, scale: 0.01, unit: V}
   battery_a: {address: 11, type: int16, scale: 0.1, unit: A, sign: -1}
@@ -32,6 +33,12 @@ def test_the_good_example_is_read() -> None:
     assert profile.points["battery_a"].encode(-10.0) == [100]
     assert profile.points["rectifier_set_v"].encode(47.5) == [4750]
     assert not profile.can_revert  # it has no timer
+
+
+def test_a_limit_that_outlives_the_gateway_makes_the_device_monitored_only() -> None:
+    text = files("edge.modbus").joinpath("profiles/example_fine.yaml").read_text(encoding="utf-8")
+    assert parse_profile(text).can_revert
+    assert not parse_profile(text.replace("limits_revert: true", "limits_revert: false")).can_revert
 
 
 def test_two_profiles_are_shipped() -> None:

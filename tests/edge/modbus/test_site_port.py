@@ -16,6 +16,7 @@ from edge.modbus.client import Patience
 from edge.modbus.port import (
     DeviceError,
     DeviceTimeoutError,
+    FastMeter,
     ReadBackError,
     SitePort,
     WriteRefusedError,
@@ -128,6 +129,20 @@ async def test_the_device_reverts_when_the_gateway_falls_silent() -> None:
     assert sim.plant.commands.rectifier_v[0] == 54.4
 
 
+async def test_a_charge_limit_does_not_outlive_the_gateway() -> None:
+    sim = simulated()
+    async with opened(sim, "tcp") as port:
+        await port.write_charge_limit_a(0.0)
+        for _ in range(4):
+            later(sim, 150)
+            await port.read()
+        # A gateway that goes on asking keeps its limit.
+        assert sim.plant.commands.charge_limit_a[0] == 0.0
+    later(sim, 301)
+    # 0.3 C of 300 Ah, the controller's own.
+    assert sim.plant.commands.charge_limit_a[0] == pytest.approx(90.0)
+
+
 async def test_the_timer_is_armed_before_the_voltage_is_written() -> None:
     sim = simulated()
     async with opened(sim, "in_process") as port:
@@ -160,6 +175,8 @@ async def test_a_controller_without_a_timer_is_monitored_only(tmp_path: Path) ->
         assert not port.capabilities.can_revert
         with pytest.raises(WriteRefusedError, match="monitored only"):
             await port.write_rectifier_v(47.0, MINUTE)
+        with pytest.raises(WriteRefusedError, match="monitored only"):
+            await port.write_charge_limit_a(0.0)
         assert (await port.read()).mains_ok
     assert sim.devices[0].writes == []
 
@@ -246,6 +263,29 @@ async def test_mains_loss_is_seen_by_the_quick_read_and_the_alarm() -> None:
         later(sim, 1)
         assert not await port.read_mains()
         assert "mains_fail" in (await port.read()).alarms
+
+
+async def test_frequency_is_read_to_ten_millihertz() -> None:
+    sim = simulated()
+    async with opened(sim, "tcp") as port:
+        meter: FastMeter = port
+        sim.put(Fault(site=0, kind="grid_frequency", value=49.70))
+        later(sim, 0.1)
+        assert await meter.read_grid_hz() == pytest.approx(49.70, abs=0.0151)
+        sim.put(Fault(site=0, kind="mains_outage"))
+        later(sim, 0.1)
+        with pytest.raises(DeviceError, match="frequency"):
+            await meter.read_grid_hz()
+
+
+async def test_a_slow_device_is_waited_for_up_to_the_time_out() -> None:
+    sim = simulated()
+    async with opened(sim, "tcp") as port:
+        sim.put(Fault(site=0, kind="modbus_delay", value=0.1))
+        assert await port.read_mains()
+        sim.put(Fault(site=0, kind="modbus_delay", value=0.9))
+        with pytest.raises(DeviceTimeoutError):
+            await port.read_mains()
 
 
 async def test_a_device_list_without_a_rectifier_controller_is_refused() -> None:
