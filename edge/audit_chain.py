@@ -7,7 +7,7 @@ the database.
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -67,52 +67,57 @@ def entry_hash(entry: AuditEntry) -> bytes:
     return hashlib.sha256(entry.previous_hash + text.encode()).digest()
 
 
-def chain_faults(entries: Iterable[AuditEntry]) -> tuple[AuditFault, ...]:
-    """Return what is wrong with the chain itself; entries come in order of `seq`."""
-    faults: list[AuditFault] = []
-    last_seq, last_hash = 0, b""
-    for entry in entries:
-        if entry.seq != last_seq + 1:
-            faults.append(
-                AuditFault(
-                    kind="removed",
-                    seq=last_seq + 1,
-                    detail=f"entry {last_seq + 1} to {entry.seq - 1} missing",
-                )
-            )
-        elif entry.previous_hash != last_hash:
-            faults.append(
-                AuditFault(kind="edited", seq=entry.seq, detail="does not follow from the entry before it")
-            )
+class ChainCheck:
+    """Follows the chain entry by entry, in order of `seq`; keeps only the hashes."""
+
+    def __init__(self) -> None:
+        self.faults: list[AuditFault] = []
+        self.hashes: dict[int, bytes] = {}
+        self._seq = 0
+        self._hash = b""
+
+    def add(self, entry: AuditEntry) -> None:
+        """Look at the next entry."""
+        expected = self._seq + 1
+        if entry.seq != expected:
+            self._blame("removed", expected, f"entries {expected} to {entry.seq - 1} are missing")
+        elif entry.previous_hash != self._hash:
+            self._blame("edited", entry.seq, "does not follow from the entry before it")
         if entry.hash != entry_hash(entry):
-            faults.append(AuditFault(kind="edited", seq=entry.seq, detail="its content and hash do not fit"))
-        last_seq, last_hash = entry.seq, entry.hash
-    return tuple(faults)
+            self._blame("edited", entry.seq, "its content and its hash do not fit")
+        self.hashes[entry.seq] = entry.hash
+        self._seq, self._hash = entry.seq, entry.hash
+
+    def _blame(self, kind: str, seq: int, detail: str) -> None:
+        self.faults.append(AuditFault(kind=kind, seq=seq, detail=detail))
 
 
-def head_faults(hashes: Sequence[bytes], heads: Iterable[AuditHead]) -> tuple[AuditFault, ...]:
+def head_faults(hashes: Mapping[int, bytes], heads: Iterable[AuditHead]) -> tuple[AuditFault, ...]:
     """Return where the trail is not the one whose heads were signed.
 
     Args:
-        hashes: The trail's hashes in order; `hashes[n - 1]` belongs to entry n.
+        hashes: The trail's hashes by entry.
         heads: Heads whose signature holds, oldest first.
     """
     faults: list[AuditFault] = []
+    most = 0
+    last = max(hashes, default=0)
     for head in heads:
-        if head.count > len(hashes):
+        at = head.at.isoformat()
+        if head.count < most:
             faults.append(
                 AuditFault(
-                    kind="truncated",
-                    seq=head.count,
-                    detail=f"there were {head.count} entries at {head.at.isoformat()}, now {len(hashes)}",
+                    kind="truncated", seq=most, detail=f"had {most} entries, then {head.count} at {at}"
                 )
             )
-        elif head.count and hashes[head.count - 1] != head.hash:
+        elif head.count > last:
             faults.append(
                 AuditFault(
-                    kind="rewritten",
-                    seq=head.count,
-                    detail=f"entry {head.count} is not the one whose hash was signed at {head.at.isoformat()}",
+                    kind="truncated", seq=head.count, detail=f"had {head.count} entries at {at}, now {last}"
                 )
             )
+        elif head.count and hashes.get(head.count) != head.hash:
+            detail = f"entry {head.count} is not the one whose hash was signed at {at}"
+            faults.append(AuditFault(kind="rewritten", seq=head.count, detail=detail))
+        most = max(most, head.count)
     return tuple(faults)

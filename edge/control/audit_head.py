@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -103,21 +103,6 @@ class HeadFile:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def truncation_of_heads(heads: Iterable[AuditHead]) -> tuple[AuditFault, ...]:
-    """Return where a later head states fewer entries than an earlier one."""
-    faults: list[AuditFault] = []
-    most = 0
-    for head in heads:
-        if head.count < most:
-            faults.append(
-                AuditFault(
-                    kind="truncated", seq=most, detail=f"{most} entries, later {head.count}: the trail shrank"
-                )
-            )
-        most = max(most, head.count)
-    return tuple(faults)
 
 
 def _read_line(line: bytes, previous: str, publics: Mapping[str, bytes]) -> AuditHead | str:

@@ -114,12 +114,16 @@ class ControlTransaction:
         return minted
 
     async def mint_fleet(self, draft: Draft, epoch: int, signer: Signer, at: datetime) -> Minted:
-        """Mint a stop or a clear; its counter belongs to the key epoch but never goes back across epochs."""
+        """Mint a stop or a clear; its counter belongs to the key epoch but never goes back across epochs.
+
+        It is never below the milliseconds since 1970: sites remember the last number that they obeyed, and a stop must
+        reach them also after this database was lost.
+        """
         row = await self.one(
-            "INSERT INTO command_sequence AS s (subject_id, last) SELECT %s, coalesce(max(last), 0) + 1"
+            "INSERT INTO command_sequence AS s (subject_id, last) SELECT %s, greatest(coalesce(max(last), 0) + 1, %s)"
             " FROM command_sequence WHERE subject_id LIKE 'fleet/%%' ON CONFLICT (subject_id)"
             " DO UPDATE SET last = greatest(s.last + 1, excluded.last) RETURNING last",
-            [f"fleet/{epoch}"],
+            [f"fleet/{epoch}", round(at.timestamp() * 1000)],
         )
         (minted,) = numbered([draft], {"None": 0 if row is None else row[0]}, signer)
         await self.connection.execute(

@@ -25,7 +25,7 @@ from edge.control.gate import SafetyGate
 from edge.control.ports import ControlSettings, Publish
 from edge.control.process import ControlProcess, KeysInForce
 from edge.control.request_store import RequestStore
-from edge.control.signer import Signer, first_key_set, sign_key_set
+from edge.control.signer import Signer, first_key_set, rotated, sign_key_set
 from edge.envelope import KeySet, encode_ack, public_bytes, verify_keys
 from edge.gateway.commands import Accept, FleetOrder, Repeat, Standing, decide, decide_fleet
 from edge.gateway.limits import OwnLimits
@@ -69,6 +69,7 @@ from ui.ops.secrets import DatabaseRole
 
 ROOT = Ed25519PrivateKey.from_private_bytes(b"r" * 32)
 KEY = Ed25519PrivateKey.from_private_bytes(b"c" * 32)
+NEW_KEY = Signer(Ed25519PrivateKey.from_private_bytes(b"d" * 32))
 SITES = tuple(SiteId(f"site-{number}") for number in (1, 2, 3))
 QUICK = ControlSettings(
     accept_for=timedelta(seconds=60),
@@ -109,6 +110,19 @@ def clock_at(domain: datetime = NOW) -> PacedClock:
     """Return a clock that stands at the instant now and runs at speed 1."""
     pace = Pace(wall=read_wall(), domain=domain, speed=1.0)
     return PacedClock(lambda: pace)
+
+
+def rotated_world(world: "World") -> None:
+    """Change the signing key, with the default overlap; sites learn of it from the broker."""
+    world.keys = rotated(world.keys, NEW_KEY.public, world.clock.now())
+    world.signer = NEW_KEY
+
+
+async def forget_retained(broker: Broker) -> None:
+    """Take the fleet's retained messages off the broker, which other tests use too."""
+    async with connected(broker.service(CONTROL)) as client:
+        await client.publish("cbs/v1/fleet/stop", b"", retain=True)
+        await client.publish("cbs/v1/fleet/keys", b"", retain=True)
 
 
 async def live_state(pool: Pool, state: FleetState, clock: PacedClock) -> FleetState:
@@ -223,6 +237,7 @@ class World:
     sites: dict[SiteId, TestSite] = field(default_factory=dict)
     policy: dict[str, Any] = field(default_factory=lambda: dict(a_policy_table()))
     settings: ControlSettings = QUICK
+    signer: Signer = field(default_factory=lambda: Signer(KEY))
 
     @property
     def plans(self) -> PlanStore:
@@ -278,6 +293,10 @@ class World:
     async def fleet_state(self) -> FleetState:
         return await live_state(self.control, self.state, self.clock)
 
+    @property
+    def first_key_id(self) -> str:
+        return Signer(KEY).key_id
+
     async def rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Ask the database as its owner."""
         async with await psycopg.AsyncConnection.connect(self.database.dsn()) as connection:
@@ -298,7 +317,7 @@ class World:
             gate=SafetyGate(load_policy(self.policy)),
             fleet_state=self.fleet_state,
             limits=limits,
-            signer=Signer(KEY),
+            signer=self.signer,
             clock=self.clock,
             new_id=lambda: uuid4().hex,
             settings=self.settings,
@@ -381,6 +400,7 @@ async def world_of(
         registry = RegistryStore(pools[DatabaseRole.API])
         await registry.put_feeders({FEEDER: a_feeder()}, who="test", at=NOW)
         await registry.put_sites(dict(limits.sites), who="test", at=NOW)
+        stack.push_async_callback(forget_retained, broker)
         yield World(
             database=database,
             broker=broker,
