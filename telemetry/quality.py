@@ -80,7 +80,7 @@ def judge(reading: Reading, now: datetime) -> Reading:
         ahead_s = (reading.at - now).total_seconds()
         doubts["at"] = FieldQuality(verdict=Verdict.SUSPECT, reason=f"clock {ahead_s:.0f} s in the future")
     bad: dict[str, Any] = {
-        name: None for name in RANGES if name in doubts and doubts[name].verdict is Verdict.BAD
+        name: None for name, doubt in doubts.items() if doubt.verdict is Verdict.BAD and name != "at"
     }
     cleaned = replace(reading, **bad) if bad else reading
     doubts.update(_imbalance(cleaned))
