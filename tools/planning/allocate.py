@@ -13,6 +13,7 @@ from tools.planning.problem import Floats, Ints
 from tools.planning.viability import GRID_SIDE
 
 IDLE_W = 1e-3
+TINY_WH = 1e-6
 BISECTIONS = 26
 
 
@@ -32,7 +33,7 @@ def allocate(prepared: Prepared, groups: Groups, wanted_w: Floats) -> Floats:
         energy = problem.initial_wh[sites].copy()
         out_wh = problem.step_h / float(prepared.eta_d[sites[0]])
         in_wh = problem.step_h * float(prepared.eta_c[sites[0]])
-        for first, last, sign in _runs(wanted_w[group]):
+        for first, last, sign in runs(wanted_w[group]):
             span = slice(first, last + 1)
             if sign < 0.0:
                 unit, limit = out_wh, energy[:, None] - need[sites, span]
@@ -46,7 +47,7 @@ def allocate(prepared: Prepared, groups: Groups, wanted_w: Floats) -> Floats:
     return out
 
 
-def _runs(wanted_w: Floats) -> list[tuple[int, int, float]]:
+def runs(wanted_w: Floats) -> list[tuple[int, int, float]]:
     """Return (first, last, sign) of the longest spans in which power has one sign or is zero."""
     busy = np.flatnonzero(np.abs(wanted_w) > IDLE_W)
     out: list[tuple[int, int, float]] = []
@@ -60,21 +61,24 @@ def _runs(wanted_w: Floats) -> list[tuple[int, int, float]]:
 
 
 def _serve(most: Floats, limit: Floats, wanted: Floats) -> Floats:
-    """Divide `wanted` (steps,) among sites, Wh, within `most` per step and `limit` on the sum up to each step."""
+    """Divide `wanted` (steps,) among sites, Wh, within `most` per step and `limit` on the sum up to each step.
+
+    Energy that a falling floor sets free late in the run is of no use to earlier steps, so it is taken first.
+    """
     given = np.zeros_like(most)
     left = limit.copy()
     order: Ints = np.argsort(-wanted / np.maximum(most.sum(axis=0), 1e-9), kind="stable")
-    later = most[:, order][:, ::-1].cumsum(axis=1)[:, ::-1]
+    order = order[wanted[order] > 0.0]
+    later = np.maximum(most[:, order][:, ::-1].cumsum(axis=1)[:, ::-1], 1e-9)
+    open_from = np.minimum.accumulate(order[::-1])[::-1]
     for rank, step in enumerate(order.tolist()):
-        if wanted[step] <= 0.0:
-            break
-        free = left[:, step:].min(axis=1)
-        amount = _level(
-            free / np.maximum(later[:, rank], 1e-9),
-            later[:, rank],
-            np.minimum(most[:, step], free),
-            wanted[step],
-        )
+        free, size, goal = left[:, step:].min(axis=1), later[:, rank], float(wanted[step])
+        room = np.minimum(most[:, step], free)
+        late = free - left[:, open_from[rank] :].min(axis=1)
+        amount = _level(late / size, size, np.minimum(room, late), goal)
+        rest = goal - float(amount.sum())
+        if rest > TINY_WH:
+            amount = amount + _level((free - amount) / size, size, room - amount, rest)
         given[:, step] = amount
         left[:, step:] -= amount[:, None]
     return given

@@ -1,13 +1,13 @@
 """Cuts that bring a super-battery closer to the sites in it without ever excluding what they can do.
 
-For steps A inside a window from step s to step e, a site takes out of its battery over A at most its power limits over A,
-and at most what it can hold before s, less what it must hold after e, plus what it charges inside the window. Summed over
-the sites of a group:
+For steps A inside a window that opens at step a, a site takes out of its battery over A at most, whatever step s of the
+window one looks at, what it can hold before a less what it must hold after s, plus its power limits over the part of A
+after s, plus what it charges inside the window; and at most its power limits over all of A. Summed over a group:
 
-    sum over A of discharge / eta_d - sum over the window of charge x eta_c <= sum over sites of min(power, energy)
+    sum over A of discharge / eta_d - sum over the window of charge x eta_c <= sum over sites of the least of these
 
-For discharge alone with fixed limits these cuts describe the sum of the sites exactly (a sum of polymatroids). The same
-holds for charging with the roles exchanged.
+For discharge alone these cuts describe the sum of the sites exactly (a sum of polymatroids). The same holds for charging
+with the roles exchanged. Which A to try is read off the solution: the steps that use most of the group's power.
 """
 
 from collections.abc import Callable
@@ -21,8 +21,10 @@ from tools.planning.problem import Bools, Floats, Ints
 
 WORTH = 1e-3
 """A cut is added when it is broken by more than this share of its right-hand side."""
-WINDOW_ENDS = 10
+WINDOW_ENDS = 3
 """End steps tried per run of equal sign."""
+LEVELS = 8
+"""Sets A tried per window."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -84,15 +86,19 @@ def find_cuts(member: Member, charge_w: Floats, discharge_w: Floats) -> list[Cut
     out_wh, in_wh = step_h / member.eta_d, step_h * member.eta_c
     high = np.concatenate([start, reach.high_wh], axis=1)
     low = np.concatenate([start, reach.low_wh], axis=1)
-    budget = member.budget_wh / member.eta_d
     down = _search(
         reach.discharge_w * out_wh,
-        discharge_w * out_wh,
-        charge_w * in_wh,
-        lambda s, e: np.minimum(high[:, s] - low[:, e], budget),
+        wanted=discharge_w * out_wh,
+        against=charge_w * in_wh,
+        energy=lambda a, b: high[:, a, None] - low[:, a + 1 : b + 2],
+        budget=member.budget_wh / member.eta_d,
     )
     up = _search(
-        reach.charge_w * in_wh, charge_w * in_wh, discharge_w * out_wh, lambda s, e: high[:, e] - low[:, s]
+        reach.charge_w * in_wh,
+        wanted=charge_w * in_wh,
+        against=discharge_w * out_wh,
+        energy=lambda a, b: high[:, a + 1 : b + 2] - low[:, a, None],
+        budget=np.full(member.initial_wh.shape, np.inf),
     )
     return [Cut(discharging=True, chosen=a, window=w, most_wh=most) for a, w, most in down] + [
         Cut(discharging=False, chosen=a, window=w, most_wh=most) for a, w, most in up
@@ -100,7 +106,7 @@ def find_cuts(member: Member, charge_w: Floats, discharge_w: Floats) -> list[Cut
 
 
 def _search(
-    most: Floats, wanted: Floats, against: Floats, energy: Callable[[int, int], Floats]
+    most: Floats, *, wanted: Floats, against: Floats, energy: Callable[[int, int], Floats], budget: Floats
 ) -> list[tuple[Ints, Ints, float]]:
     """Look for broken cuts over the windows worth trying.
 
@@ -108,23 +114,29 @@ def _search(
         most: Stored Wh that each site's power allows in each step, shape (sites, steps).
         wanted: Stored Wh that the group is asked for, shape (steps,).
         against: Stored Wh that it is asked for the other way, which gives energy back.
-        energy: Stored Wh that each site can move between step s and step e.
+        energy: Stored Wh that each site can move from step a up to each step of a..b, shape (sites, b - a + 1).
+        budget: Stored Wh that each site may move at all.
     """
     found: list[tuple[Ints, Ints, float]] = []
-    total = np.maximum(most.sum(axis=0), 1e-9)
+    use = wanted / np.maximum(most.sum(axis=0), 1e-9)
     for first, last in _windows(wanted > 1.0, against > 1.0):
-        steps = np.arange(first, last + 1)
-        order = steps[np.argsort(-(wanted / total)[steps], kind="stable")]
-        order = order[wanted[order] > 1.0]
-        if order.size == 0:
-            continue
-        limit = np.minimum(
-            np.cumsum(most[:, order], axis=1), np.maximum(energy(first, last + 1), 0.0)[:, None]
-        ).sum(axis=0)
-        broken = np.cumsum(wanted[order]) - against[steps].sum() - limit
-        worst = int(np.argmax(broken))
-        if broken[worst] > WORTH * limit[worst] + 1.0:
-            found.append((np.sort(order[: worst + 1]), steps, float(limit[worst])))
+        span = slice(first, last + 1)
+        room, here, asked = np.maximum(energy(first, last), 0.0), most[:, span], wanted[span]
+        busy = np.sort(use[span][asked > 1.0])
+        levels = busy[np.unique(np.linspace(0, busy.size - 1, LEVELS).astype(int))]
+        worst, cut = WORTH, None
+        for level in levels.tolist():
+            chosen = (use[span] >= level) & (asked > 1.0)
+            after = np.cumsum((here * chosen)[:, ::-1], axis=1)[:, ::-1]
+            least = after[:, 0].copy()
+            after[:, :-1] = after[:, 1:]
+            after[:, -1] = 0.0
+            limit = float(np.minimum(np.minimum(least, (room + after).min(axis=1)), budget).sum())
+            broken = (float(asked[chosen].sum() - against[span].sum()) - limit - 1.0) / max(limit, 1.0)
+            if broken > worst:
+                worst, cut = broken, (first + np.flatnonzero(chosen), np.arange(first, last + 1), limit)
+        if cut is not None:
+            found.append(cut)
     return found
 
 
@@ -138,7 +150,7 @@ def _windows(wanted: Bools, against: Bools) -> list[tuple[int, int]]:
     out: set[tuple[int, int]] = set()
     for value in np.unique(run).tolist():
         mine = steps[run == value]
-        some = mine[np.unique(np.linspace(0, mine.size - 1, WINDOW_ENDS).round().astype(int))]
+        some = mine[np.unique(np.linspace(0, mine.size - 1, WINDOW_ENDS + 1).round().astype(int))[1:]]
         for end in some.tolist():
             out |= {(int(mine[0]), end), (0, end)}
     return sorted(out)

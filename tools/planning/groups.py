@@ -157,7 +157,9 @@ def _reach(prepared: Prepared, floor_wh: Floats, ramp_w: Floats) -> Reach:
     problem, step_h = prepared.problem, prepared.problem.step_h
     eta_c, eta_d = prepared.eta_c[:, None], prepared.eta_d[:, None]
     ones = np.ones((problem.sites, problem.steps))
-    _, charge = sure_caps(prepared.own_charge_w, ones, ramp_w)
+    # No site can charge with more than its feeder's whole headroom, which is none at a peak.
+    most = np.minimum(prepared.own_charge_w, prepared.headroom_w[problem.feeder] * prepared.eta_r[:, None])
+    _, charge = sure_caps(most, ones, ramp_w)
     _, discharge = sure_caps(prepared.own_discharge_w, ones, ramp_w)
     up, down = charge * eta_c * step_h, discharge / eta_d * step_h
     low, high = floor_wh.copy(), prepared.ceiling_wh.copy()

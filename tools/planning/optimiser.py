@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tools.planning.allocate import allocate
+from tools.planning.allocate import allocate, runs
 from tools.planning.binding import find_bindings
 from tools.planning.check import broken_sites, over_feeders
-from tools.planning.cost import cost, energy_wh, import_change_w
+from tools.planning.cost import cost_by_feeder, energy_wh, fleet_cost, import_change_w
+from tools.planning.cuts import WORTH, Cut
 from tools.planning.groups import Groups, make_groups, sum_by
 from tools.planning.prepare import Prepared, prepare
 from tools.planning.problem import DispatchProblem, Floats, Ints
@@ -18,16 +19,18 @@ from tools.planning.split import Target, split
 from tools.planning.tradeoff import trade_off
 
 ROUNDS = 3
+MISSED_W = 1.0
 CUTS = 6
 """Rounds of cuts for each of the three sets of limits."""
-SPREADS = (2.0, 8.0)
-"""Splits tried for each target, see `split`."""
+SPREAD_STEPS = 8.0
+"""How evenly the split spreads what the first division missed, see `split`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Found:
     setpoint_w: Floats
     objective: float
+    by_feeder: Floats
 
 
 def solve(problem: DispatchProblem, *, name: str = "best", rounds: int = ROUNDS) -> DispatchSolution:
@@ -85,21 +88,35 @@ def _ask(
 def _nothing(prepared: Prepared, groups: Groups) -> _Found:
     """What floors, ramps from the start and recovery demand when nobody asks for anything."""
     zero = np.zeros((groups.count, prepared.problem.steps))
-    return _try(prepared, groups, Target(charge_w=zero, discharge_w=zero), 2.0)
+    return _try(prepared, groups, Target(charge_w=zero, discharge_w=zero))
 
 
 def _try(
     prepared: Prepared,
     groups: Groups,
     target: Target,
-    spread: float,
     *,
     safe_w: Floats | None = None,
     base_w: Floats | None = None,
 ) -> _Found:
-    plan = split(prepared, groups, target, spread_steps=spread, base_w=base_w)
+    plan = split(prepared, groups, target, spread_steps=SPREAD_STEPS, base_w=base_w)
     plan = _withdraw(prepared, plan, safe_w)
-    return _Found(setpoint_w=plan, objective=cost(prepared.problem, plan))
+    return _judge(prepared.problem, plan)
+
+
+def _judge(problem: DispatchProblem, plan: Floats) -> _Found:
+    change = import_change_w(problem, plan)
+    by_feeder = cost_by_feeder(problem, plan, change)
+    objective = float(by_feeder.sum()) + fleet_cost(problem, change)
+    return _Found(setpoint_w=plan, objective=objective, by_feeder=by_feeder)
+
+
+def _better(problem: DispatchProblem, old: _Found, new: _Found) -> _Found:
+    """Take each feeder's better plan, or the better whole where a target couples the feeders."""
+    if problem.objectives.fleet_follow_w is not None:
+        return min(old, new, key=lambda one: one.objective)
+    wins = new.by_feeder < old.by_feeder
+    return _judge(problem, np.where(wins[problem.feeder][:, None], new.setpoint_w, old.setpoint_w))
 
 
 def _withdraw(prepared: Prepared, plan: Floats, safe_w: Floats | None) -> Floats:
@@ -128,28 +145,51 @@ def _rounds(
     """Split, cap each group at what its sites delivered, ask again."""
     goal = prepared.problem.objectives
     follow = goal.previous_w is not None and goal.change_weight > 0.0
-    charge_cap = np.full((groups.count, prepared.problem.steps), np.inf)
-    discharge_cap = charge_cap.copy()
     best = nothing
     for number in range(rounds):
         base = goal.previous_w if follow else allocate(prepared, groups, target.charge_w - target.discharge_w)
-        tries = [
-            _try(prepared, groups, target, spread, safe_w=nothing.setpoint_w, base_w=base)
-            for spread in SPREADS
-        ]
-        found = min(tries, key=lambda one: one.objective)
-        best = min(best, found, key=lambda one: one.objective)
+        found = _try(prepared, groups, target, safe_w=nothing.setpoint_w, base_w=base)
+        best = _better(prepared.problem, best, found)
         if number + 1 == rounds:
             break
         given = sum_by(groups.of_site, found.setpoint_w, groups.count)
-        short_d = np.maximum(-given, 0.0) < target.discharge_w - target.charge_w - 1.0
-        short_c = np.maximum(given, 0.0) < target.charge_w - target.discharge_w - 1.0
-        if not (short_d.any() or short_c.any()):
+        if _learn(prepared, groups, programmes, target, given) == 0:
             break
-        discharge_cap = np.where(short_d, np.minimum(discharge_cap, np.maximum(-given, 0.0)), discharge_cap)
-        charge_cap = np.where(short_c, np.minimum(charge_cap, np.maximum(given, 0.0)), charge_cap)
-        target = _ask(programmes, groups, charge_cap, discharge_cap)
+        target = _ask(programmes, groups, cuts=1)
     return best
+
+
+def _learn(
+    prepared: Prepared, groups: Groups, programmes: list[Relaxation], target: Target, given_w: Floats
+) -> int:
+    """Hold each group to the energy that its sites delivered over the steps at least as hard as those missed.
+
+    Returns how many runs fell short.
+    """
+    short = 0
+    wanted_w = target.charge_w - target.discharge_w
+    for programme in programmes:
+        for group in programme.mine.tolist():
+            for first, last, sign in runs(wanted_w[group]):
+                steps = np.arange(first, last + 1)
+                most = groups.plan.charge_w if sign > 0.0 else groups.plan.discharge_w
+                asked = np.maximum(sign * wanted_w[group, steps], 0.0)
+                given = np.minimum(np.maximum(sign * given_w[group, steps], 0.0), asked)
+                missed = asked - given > np.maximum(WORTH * asked, MISSED_W)
+                if not missed.any():
+                    continue
+                use = asked / np.maximum(most[group, steps], 1e-9)
+                hard = (use >= use[missed].min()) & (asked > 0.0)
+                programme.add(group, _held(prepared, groups, group, sign, steps[hard], given[hard]))
+                short += 1
+    return short
+
+
+def _held(prepared: Prepared, groups: Groups, group: int, sign: float, steps: Ints, given_w: Floats) -> Cut:
+    problem, kind = prepared.problem, groups.efficiency_class[group]
+    eta = problem.charge_efficiency[kind] if sign > 0.0 else 1.0 / problem.discharge_efficiency[kind]
+    most = float(given_w.sum() * problem.step_h * eta)
+    return Cut(discharging=sign < 0.0, chosen=steps, window=np.zeros(0, dtype=np.int64), most_wh=most)
 
 
 def _solution(

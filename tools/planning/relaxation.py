@@ -7,7 +7,7 @@ import numpy as np
 from scipy.sparse import coo_array
 
 from tools.planning.cost import import_change_w, meter_price, site_cost
-from tools.planning.cuts import find_cuts, make_member
+from tools.planning.cuts import Cut, find_cuts, make_member
 from tools.planning.groups import Groups, Limits
 from tools.planning.prepare import Prepared
 from tools.planning.problem import Floats, Ints
@@ -261,21 +261,28 @@ class Relaxation:
 
     def _cut(self, limits: Limits, answer: Answer) -> int:
         """Add the cuts that the answer breaks and return how many."""
-        step_h, added = self._prepared.problem.step_h, 0
+        added = 0
         for at, group in enumerate(self._mine.tolist()):
             member = make_member(self._prepared, self._groups, limits, group)
             for cut in find_cuts(member, answer.charge_w[at], answer.discharge_w[at]):
-                less, more = self._charge[at], self._discharge[at]
-                less_wh, more_wh = step_h * member.eta_c, step_h / member.eta_d
-                if not cut.discharging:
-                    less, more, less_wh, more_wh = more, less, more_wh, less_wh
-                columns = np.concatenate([more[cut.chosen], less[cut.window]]).astype(np.int32)
-                values = np.concatenate(
-                    [np.full(cut.chosen.size, more_wh), np.full(cut.window.size, -less_wh)]
-                )
-                self._solver.addRow(-np.inf, cut.most_wh / KILO, columns.size, columns, values)
+                self._add(at, cut)
                 added += 1
         return added
+
+    def add(self, group: int, cut: Cut) -> None:
+        """Hold one group to `cut` from now on."""
+        self._add(int(np.searchsorted(self._mine, group)), cut)
+
+    def _add(self, at: int, cut: Cut) -> None:
+        problem, kind = self._prepared.problem, self._groups.efficiency_class[self._mine[at]]
+        less, more = self._charge[at], self._discharge[at]
+        less_wh = problem.step_h * float(problem.charge_efficiency[kind])
+        more_wh = problem.step_h / float(problem.discharge_efficiency[kind])
+        if not cut.discharging:
+            less, more, less_wh, more_wh = more, less, more_wh, less_wh
+        columns = np.concatenate([more[cut.chosen], less[cut.window]]).astype(np.int32)
+        values = np.concatenate([np.full(cut.chosen.size, more_wh), np.full(cut.window.size, -less_wh)])
+        self._solver.addRow(-np.inf, cut.most_wh / KILO, columns.size, columns, values)
 
     def _bound(self, columns: Ints, low: Floats | float, high: Floats) -> None:
         index = columns.ravel().astype(np.int32)
@@ -287,9 +294,8 @@ def constant_cost(prepared: Prepared, groups: Groups) -> float:
     """Return the cost that no choice of the active sites changes and that the programmes do not count."""
     problem, goal = prepared.problem, prepared.problem.objectives
     at_meter = import_change_w(problem, prepared.fixed_w)
-    out = problem.step_h * float((meter_price(problem) * at_meter).sum()) + site_cost(
-        problem, prepared.fixed_w
-    )
+    out = problem.step_h * float((meter_price(problem) * at_meter).sum())
+    out += float(site_cost(problem, prepared.fixed_w).sum())
     if goal.previous_w is not None and goal.change_weight > 0.0:
         # The programmes count the active sites' changes themselves, summed by group.
         out -= goal.change_weight * problem.step_h * float(np.abs(goal.previous_w[prepared.active]).sum())
