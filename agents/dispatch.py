@@ -1,5 +1,6 @@
 """The nodes after the gate: approval, the request, what came of it, and the report."""
 
+import asyncio
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any
@@ -17,6 +18,8 @@ from edge.plan import ApprovalTier, PlanId, PlanStatus
 from tools.errors import ToolUnavailableError
 from tools.plan_fleet import card
 from tools.planning.plan_store import StoredPlan
+
+_LEAST_NAP_S = 0.05  # however fast the domain's clock runs, the database is not asked more often than this
 
 
 async def _stored(deps: AgentDeps, plan_id: str) -> StoredPlan:
@@ -82,6 +85,7 @@ async def verify(state: State, runtime: Runtime[AgentDeps]) -> State:
     give_up = datetime.fromisoformat(state["requested_at"]) + deps.settings.acknowledge_within
     while (pending := await still_open(deps.tools, plan.plan_id)) and deps.tools.now() < give_up:
         await deps.clock.sleep(min(deps.settings.look_every, give_up - deps.tools.now()))
+        await asyncio.sleep(_LEAST_NAP_S)
         if monotonic() - began > deps.settings.patience.total_seconds():
             break
     outcome = await deps.tools.dispatch.outcome(plan.plan_id)

@@ -1,6 +1,6 @@
 """Threads in the database: commands from the API, events for it, leases, and which runs wait for what."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -150,6 +150,17 @@ class ThreadStore:
             " VALUES (%s, %s, %s, %s, %s, %s)",
             [thread_id, at, model, prompt_tokens, answer_tokens, seconds],
         )
+
+    async def notifications(self) -> AsyncIterator[None]:
+        """Yield whenever somebody writes a command, on a connection of its own; ends when the connection does."""
+        async with self._pool.connection() as connection:
+            await connection.set_autocommit(True)
+            try:
+                await connection.execute("LISTEN thread_command")
+                async for _ in connection.notifies():
+                    yield
+            finally:
+                await connection.close()  # never back into the pool with a LISTEN on it
 
     async def _run(self, query: str, arguments: list[Any]) -> list[tuple[Any, ...]]:
         async with self._pool.connection() as connection:
