@@ -24,6 +24,7 @@ ROOT_SEED_FILE = "CELLWATT_ROOT_SEED_FILE"
 ROOT_PUBLIC_KEY = "CELLWATT_ROOT_PUBLIC_KEY"
 POLICY_FILE = "CELLWATT_APPROVAL_POLICY"
 AUDIT_HEADS_FILE = "CELLWATT_AUDIT_HEADS"
+KEY_SET_FILE = "CELLWATT_KEY_SET"
 SESSION_SECRET_FILE = "CELLWATT_SESSION_SECRET_FILE"  # noqa: S105 the name of a file
 API_PORT = "CELLWATT_API_PORT"
 API_URL = "CELLWATT_API_URL"
@@ -73,7 +74,9 @@ def need_port(env: Mapping[str, str], name: str) -> int:
     return int(text)
 
 
-def mqtt_settings(env: Mapping[str, str], *, client_id: str) -> MqttSettings:
+def mqtt_settings(
+    env: Mapping[str, str], *, client_id: str, persistent_session: bool = False
+) -> MqttSettings:
     """Return how this process reaches the broker.
 
     Raises:
@@ -89,6 +92,7 @@ def mqtt_settings(env: Mapping[str, str], *, client_id: str) -> MqttSettings:
         certificate=need_file(env, MQTT_CERTIFICATE),
         key=need_file(env, MQTT_KEY),
         client_id=client_id,
+        persistent_session=persistent_session,
     )
 
 

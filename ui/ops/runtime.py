@@ -22,7 +22,7 @@ from ui.ops.secrets import DatabaseRole, StateDirectory
 
 # What a child may inherit from our own environment; everything else of ours stays with us.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "VIRTUAL_ENV", "CI")
-_MODEL = ("OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_MODEL", "LLM")
+_MODEL = ("OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_MODEL", "LLM", "CELLWATT_CYCLE_MINUTES")
 
 
 class RuntimeUnknownError(ControlError):
@@ -174,6 +174,7 @@ class Installation:
             settings.SIGNING_SEED_FILE: str(self._secret_file("command-signing-seed")),
             settings.ROOT_SEED_FILE: str(self._secret_file("root-signing-seed")),
             settings.POLICY_FILE: str(self.policy_file),
+            settings.KEY_SET_FILE: str(self.state.path / "key_set.json"),
             settings.AUDIT_HEADS_FILE: str(self.state.path / "audit_heads.jsonl"),
         }
 

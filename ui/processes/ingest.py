@@ -38,7 +38,7 @@ async def run_ingest(env: Mapping[str, str], *, worker: str = "svc-ingest") -> N
 
     ingest = Ingest(connect, downlink, settings.clock.now)
     client = MqttClient(
-        mqtt_settings(env, client_id=worker),
+        mqtt_settings(env, client_id=worker, persistent_session=True),
         on_message=on_message,
         random=Random(),  # noqa: S311 jitter, no secret
         manual_acknowledge=True,
