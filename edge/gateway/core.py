@@ -147,7 +147,8 @@ class GatewayCore:
         self._flush()
         for action in (self._cabinet.release, self._uplink.close):
             try:
-                await asyncio.wait_for(action(), 5.0)
+                async with asyncio.timeout(5.0):
+                    await action()
             except (DeviceError, TimeoutError, OSError) as error:
                 _log.warning("leaving", extra={"site_id": self.config.site_id, "error": str(error)})
 
@@ -433,7 +434,7 @@ class GatewayCore:
             last_sequence=max(0, self.memory.held.last_sequence),
             firmware=self.config.firmware,
         )
-        self.outbox.send(Urgent(leaf="state", payload=encode(message), retain=True))
+        self.outbox.send_state(encode(message))
 
     def _on_connected(self) -> None:
         for payload in self.memory.unsent():

@@ -22,8 +22,8 @@ _NOTABLE_WH = 0.5  # less than this lost is noise, not worth an acknowledgement
 class Duty:
     """The command in force with its account.
 
-    `set_w` is the ramped and allowed setpoint, `asked_w` the one that the schedule names at `at`; `battery_w` the
-    power measured at `at`. `reason` is what holds it back now, `limited_told` whether that was acknowledged.
+    `set_w` is the ramped and allowed setpoint, `asked_w` the one that the schedule names at `at`. `reason` is what
+    holds it back now, `limited_told` whether that was acknowledged.
     """
 
     command: Command
@@ -33,7 +33,6 @@ class Duty:
     at: datetime
     asked_w: float = 0.0
     set_w: float = 0.0
-    battery_w: float = 0.0
     quarter: Quarter = NO_ENERGY
     limited_wh: float = 0.0
     reason: Reason | None = None
@@ -78,9 +77,7 @@ def advance(
     wanted = allow(corrected_w(set_w, booked.quarter, left, period), sample, limits)
     reason = allowed.reason or held
     return Asked(
-        duty=replace(
-            booked, at=now, asked_w=asked_w, set_w=set_w, battery_w=terminal_w(sample), reason=reason
-        ),
+        duty=replace(booked, at=now, asked_w=asked_w, set_w=set_w, reason=reason),
         target_w=wanted.power_w,
     )
 
@@ -90,7 +87,8 @@ def _book(duty: Duty, sample: FieldSample, held: Reason | None, now: datetime, e
     hours = elapsed.total_seconds() / 3600.0
     if hours == 0.0:
         return duty
-    mean_w = 0.5 * (duty.battery_w + terminal_w(sample))
+    # Writes follow a scan at once and the cabinet answers in well under a period: the power found now held since then.
+    mean_w = terminal_w(sample)
     asked_w = setpoint_at(duty.command, duty.at + elapsed / 2)
     left_w = _left_w(duty, asked_w, mean_w, held)
     limited_wh = duty.limited_wh + max(0.0, abs(asked_w) - abs(left_w)) * hours

@@ -83,7 +83,8 @@ class MqttUplink:
             raise UplinkError("the uplink is not open")
         try:
             confirmed = self._client.publish(topic, payload, retain=retain)
-            await asyncio.wait_for(confirmed, _CONFIRM_WITHIN.total_seconds())
+            async with asyncio.timeout(_CONFIRM_WITHIN.total_seconds()):
+                await confirmed
         except TimeoutError as error:
             raise UplinkError(f"{topic}: not confirmed in {_CONFIRM_WITHIN}") from error
         except MqttError as error:

@@ -107,6 +107,10 @@ class Outbox:
         self._urgent.append(urgent)
         self._urgent_waits.set()
 
+    def send_state(self, payload: bytes) -> None:
+        """Publish the retained state."""
+        self.send(Urgent(leaf="state", payload=payload, retain=True))
+
     def event(self, at: datetime, kind: str, detail: str = "") -> None:
         """Report an alarm or a change at once."""
         message = EventMessage(v=VERSION, site_id=self._site_id, at=at, kind=kind, detail=detail)
@@ -204,6 +208,8 @@ class Outbox:
         return len(page) == _PAGE
 
     async def _wait(self, longest_s: float) -> None:
+        # Not `wait_for`: in Python 3.11 it swallows a cancellation that comes with the event.
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._backlog_waits.wait(), longest_s)
+            async with asyncio.timeout(longest_s):
+                await self._backlog_waits.wait()
         self._backlog_waits.clear()

@@ -110,7 +110,7 @@ class StepClock:
 
     async def sleep(self, duration: timedelta) -> None:
         until = self.at + duration
-        while self.at < until:  # noqa: ASYNC110
+        while self.at < until:
             await asyncio.sleep(0.001)
 
     def to_wall(self, duration: timedelta) -> timedelta:
