@@ -19,6 +19,7 @@ from edge.control.ports import (
     FetchedPlan,
     FleetStateSource,
     Gate,
+    Hold,
     LimitsSource,
     PlanSource,
     Send,
@@ -90,17 +91,21 @@ class Dispatcher:
         plan, state, limits = stored.plan, await parts.fleet_state(), await parts.limits()
         tier = parts.gate.tier(plan, state, limits)
         if tier is None:
-            await self._refuse(request, [_reason("policy", "the approval policy lets nobody approve this")])
+            verdict = parts.gate.decide(plan, (), state, limits, parts.clock.now())
+            told = verdict.broken if isinstance(verdict, Hold) else []
+            await self._refuse(request, [_reason("policy", "nobody may approve this"), *told])
             return False
         tier = max(tier, await self._tier_replaced(stored), key=PERSONS_NEEDED.__getitem__)
         count = await self._count(stored, tier)
-        if count.missing:
-            await self._wait(request, plan, tier, count)
-            return False
         verdict = parts.gate.decide(plan, count.approvals, state, limits, parts.clock.now())
-        if isinstance(verdict, Send):
+        # What is unsafe when it is asked for is refused at once; what turns so while people think is judged when they
+        # have said yes.
+        unsafe = isinstance(verdict, Hold) and not verdict.wait
+        if count.missing and not (unsafe and not request.waiting):
+            await self._wait(request, plan, tier, count)
+        elif isinstance(verdict, Send):
             return await self._mint(request, plan, count.approvals, verdict)
-        if verdict.wait:
+        elif verdict.wait:
             await self._wait(request, plan, tier, count, verdict.broken)
         else:
             await self._refuse(request, verdict.broken)

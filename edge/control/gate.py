@@ -30,7 +30,8 @@ class SafetyGate:
         verdict = authorise(plan, approvals, state, limits, self._policy, now)
         if isinstance(verdict, Refused):
             waits = all(broken.rule == "S14" and broken.name in _AWAITED for broken in verdict.broken)
-            return Hold(broken=record_of(verdict.broken), wait=waits)
+            gone = [reason for site in verdict.withheld for reason in site.reasons]
+            return Hold(broken=record_of([*verdict.broken, *gone]), wait=waits)
         return Send(
             sites=verdict.site_ids,
             withheld={site.site_id: [reason.message for reason in site.reasons] for site in verdict.withheld},

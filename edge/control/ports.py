@@ -85,6 +85,7 @@ class ControlSettings:
     longest_retry: timedelta = timedelta(seconds=30)
     grace: timedelta = timedelta(seconds=5)
     look_every: timedelta = timedelta(seconds=1)
+    look_at_waiting_every: timedelta = timedelta(seconds=30)
     sign_head_every: timedelta = timedelta(seconds=30)
 
 

@@ -70,6 +70,9 @@ class ControlProcess:
         self._inbox: asyncio.Queue[InboundMessage] = asyncio.Queue()
         self._wake = asyncio.Event()
         self._topics = Topics()
+        self._monotonic_s = monotonic_s
+        self._approved: set[str] = set()  # plans that somebody said yes to since the last look
+        self._look_at_waiting_s = 0.0
         self._fleet_sending: asyncio.Task[None] | None = None
 
     def on_message(self, message: InboundMessage) -> None:
@@ -92,7 +95,9 @@ class ControlProcess:
             group.create_task(self._take_answers())
             group.create_task(self._answer_requests())
             group.create_task(self._sign_heads())
-            async for _ in connection.notifies():
+            async for notice in connection.notifies():
+                if notice.channel == "approval":
+                    self._approved.add(notice.payload)
                 self._wake.set()
 
     async def _tell_keys(self) -> None:
@@ -114,7 +119,15 @@ class ControlProcess:
 
     async def _answer_all(self) -> None:
         await self._carry_out_orders()
+        approved, self._approved = self._approved, set()
+        all_waiting = self._monotonic_s() >= self._look_at_waiting_s
+        if all_waiting:
+            self._look_at_waiting_s = (
+                self._monotonic_s() + self._parts.settings.look_at_waiting_every.total_seconds()
+            )
         for request in await self._requests.dispatch_requests():
+            if request.waiting and not (all_waiting or request.plan_id in approved):
+                continue
             if await self._dispatcher.answer(request):
                 self._sender.wake()
             await self._carry_out_orders()  # a stop does not wait behind a queue of plans
