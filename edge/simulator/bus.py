@@ -21,7 +21,7 @@ class BusInput:
     pv_w: Floats  # what PV could give
     pv_max_v: Floats  # the MPPT charger stops raising the bus here
     rectifier_v: Floats  # output voltage it would hold
-    rectifier_a: Floats  # current limit, 0 when off
+    rectifier_w: Floats  # the most it gives, 0 when off
     charge_limit_a: Floats
     discharge_limit_a: Floats
     charge_v: Floats  # (sites, strings) counter-voltage while charging
@@ -58,75 +58,96 @@ def _limited(inp: BusInput, string_a: Floats) -> Floats:
     return scaled
 
 
-def _free_voltage(inp: BusInput, source_a: Floats, net_w: Floats) -> tuple[Floats, Bools]:
-    """Return the bus voltage where the strings carry the balance, and whether one exists.
+def _free_voltage(inp: BusInput, surplus_w: Floats) -> tuple[Floats, Bools]:
+    """Return the bus voltage where the strings take the surplus, or give what lacks, and whether one exists.
 
-    Thevenin of the strings with a constant-power load: G V^2 - (J + I) V + P = 0, upper root. Each string's
-    branch is assumed, solved and corrected twice, which settles strings of unlike SoC.
+    Thevenin of the strings at constant power: G V^2 - J V - P = 0, upper root. Each string's branch is assumed,
+    solved and corrected, which settles strings of unlike SoC; what does not settle is bisected.
     """
-    needs: Bools = (net_w > source_a * inp.last_v).reshape(-1, 1)
-    mode_charge: Bools = ~needs & inp.closed
-    mode_discharge: Bools = needs & inp.closed
-    v = inp.last_v
-    exists = np.zeros(v.shape, dtype=np.bool_)
-    for _ in range(3):
-        g_k = np.where(mode_charge, 1.0 / inp.charge_ohm, 0.0) + np.where(
-            mode_discharge, 1.0 / inp.discharge_ohm, 0.0
+    takes: Bools = (surplus_w >= 0.0).reshape(-1, 1)
+    charges: Bools = takes & inp.closed
+    discharges: Bools = ~takes & inp.closed
+    volts = inp.last_v
+    exists: Bools = np.any(inp.closed, axis=1, keepdims=False)
+    for _ in range(4):
+        per_ohm = charges / inp.charge_ohm + discharges / inp.discharge_ohm
+        short_a = charges * inp.charge_v / inp.charge_ohm + discharges * inp.discharge_v / inp.discharge_ohm
+        g, j = per_ohm.sum(axis=1), short_a.sum(axis=1)
+        under = j * j + 4.0 * g * surplus_w
+        exists = np.logical_and(g > 0.0, under >= 0.0)
+        volts = np.where(
+            exists, (j + np.sqrt(np.maximum(under, 0.0))) / (2.0 * np.where(g > 0.0, g, 1.0)), 0.0
         )
-        j_k = np.where(mode_charge, inp.charge_v / inp.charge_ohm, 0.0) + np.where(
-            mode_discharge, inp.discharge_v / inp.discharge_ohm, 0.0
-        )
-        g = g_k.sum(axis=1)
-        b = j_k.sum(axis=1) + source_a
-        under = b * b - 4.0 * g * net_w
-        exists = (g > 0.0) & (under >= 0.0)
-        root = (b + np.sqrt(np.maximum(under, 0.0))) / (2.0 * np.where(g > 0.0, g, 1.0))
-        v = np.where(exists, root, 0.0)
-        next_charge = inp.closed & (v[:, None] > inp.charge_v)
-        next_discharge = inp.closed & (v[:, None] < inp.discharge_v)
-        if np.array_equal(next_charge, mode_charge) and np.array_equal(next_discharge, mode_discharge):
-            break
-        some = np.any(next_charge | next_discharge, axis=1, keepdims=True)
-        mode_charge = np.where(some, next_charge, mode_charge)
-        mode_discharge = np.where(some, next_discharge, mode_discharge)
-    return v, exists
+        next_charges = inp.closed & (volts[:, None] > inp.charge_v)
+        next_discharges = inp.closed & (volts[:, None] < inp.discharge_v)
+        if np.array_equal(next_charges, charges) and np.array_equal(next_discharges, discharges):
+            return volts, exists
+        some = np.any(next_charges | next_discharges, axis=1, keepdims=True)
+        charges = np.where(some, next_charges, charges)
+        discharges = np.where(some, next_discharges, discharges)
+    taken_w = string_currents(inp, volts).sum(axis=1) * volts
+    settled = np.abs(taken_w - surplus_w) <= 1e-6 * np.maximum(np.abs(surplus_w), 1.0)
+    return np.where(settled | ~exists, volts, _bisected(inp, surplus_w)), exists
+
+
+def _bisected(inp: BusInput, surplus_w: Floats) -> Floats:
+    """Return the voltage by bisection: power into the strings rises with voltage above half the highest rest."""
+    low = 0.5 * np.max(np.where(inp.closed, inp.discharge_v, 0.0), axis=1)
+    high = np.full_like(low, 100.0)
+    for _ in range(50):
+        middle = 0.5 * (low + high)
+        more = string_currents(inp, middle).sum(axis=1) * middle > surplus_w
+        low, high = np.where(more, low, middle), np.where(more, middle, high)
+    return np.asarray(0.5 * (low + high))
 
 
 def solve_bus(inp: BusInput) -> BusState:
     """Solve one instant of the bus.
 
-    The rectifier holds its voltage while it delivers between nothing and its current limit. Above the limit
-    it is a current source; below zero it gives nothing, because it is one-way, and the strings set the bus.
-    PV beyond what load and strings take is curtailed at the charger's voltage.
+    The rectifier holds its voltage while it gives between nothing and its limit. At the limit it is a source
+    of constant power, as switched-mode rectifiers are above their knee voltage; below zero it gives nothing,
+    because it is one-way, and the strings set the bus. PV beyond what load and strings take is curtailed at
+    the charger's voltage.
     """
     net_w = inp.load_w - inp.pv_w
-    live = inp.rectifier_a > 0.0
+    live = inp.rectifier_w > 0.0
     held_v = np.where(live, inp.rectifier_v, inp.last_v)
     held_a = _limited(inp, string_currents(inp, held_v))
-    wants_a = net_w / np.maximum(held_v, 1.0) + held_a.sum(axis=1)
-    held = live & (wants_a >= 0.0) & (wants_a <= inp.rectifier_a)
-    bus_v, string_a, source_a, pv_w, up = held_v, held_a, wants_a, inp.pv_w, held
-    if not held.all():
-        limit_a = np.where(live & (wants_a > inp.rectifier_a), inp.rectifier_a, 0.0)
-        free_v, exists = _free_voltage(inp, limit_a, net_w)
-        free_a = string_currents(inp, free_v)
-        surplus = (
-            ~held
-            & (net_w < 0.0)
-            & ((free_v > inp.pv_max_v) | ~exists | (free_a.sum(axis=1) > inp.charge_limit_a + 1e-9))
-        )
-        top_v = np.where(exists, np.maximum(inp.pv_max_v, held_v), held_v)
-        top_a = _limited(inp, string_currents(inp, top_v))
-        # PV alone forms no bus: without a string or a live rectifier there is no supply.
-        formed = exists | live
-        bus_v = np.where(held, held_v, np.where(surplus, np.where(formed, top_v, 0.0), free_v))
-        string_a = np.where(held[:, None], held_a, np.where(surplus[:, None], top_a, free_a))
-        source_a = np.where(held, wants_a, np.where(surplus, 0.0, limit_a))
-        taken_w = np.clip(inp.load_w + string_a.sum(axis=1) * bus_v, 0.0, inp.pv_w)
-        pv_w = np.where(surplus, np.where(formed, taken_w, 0.0), inp.pv_w)
-        up = held | (surplus & formed) | (~surplus & exists)
-        string_a = np.where(up[:, None], string_a, 0.0)
-        source_a = np.where(up, source_a, 0.0)
-        pv_w = np.where(up, pv_w, 0.0)
-        bus_v = np.where(up, bus_v, 0.0)
-    return BusState(bus_v=bus_v, string_a=string_a, rectifier_a=source_a, pv_w=pv_w, up=up)
+    wants_w = net_w + held_a.sum(axis=1) * held_v
+    held = live & (wants_w >= 0.0) & (wants_w <= inp.rectifier_w)
+    if held.all():
+        return BusState(bus_v=held_v, string_a=held_a, rectifier_a=wants_w / held_v, pv_w=inp.pv_w, up=held)
+    return _free(
+        inp, BusState(bus_v=held_v, string_a=held_a, rectifier_a=wants_w / held_v, pv_w=inp.pv_w, up=held)
+    )
+
+
+def _free(inp: BusInput, at_hold: BusState) -> BusState:
+    """Solve the sites whose rectifier does not hold its voltage; `at_hold.up` says which do."""
+    net_w = inp.load_w - inp.pv_w
+    live = inp.rectifier_w > 0.0
+    held, held_v = at_hold.up, at_hold.bus_v
+    source_w = np.where(at_hold.rectifier_a * held_v > inp.rectifier_w, inp.rectifier_w, 0.0)
+    free_v, exists = _free_voltage(inp, source_w - net_w)
+    free_a = string_currents(inp, free_v)
+    too_much = ~exists | (free_v > inp.pv_max_v) | (free_a.sum(axis=1) > inp.charge_limit_a + 1e-9)
+    surplus = ~held & (net_w < 0.0) & too_much
+    # PV alone forms no bus: without a string or a live rectifier there is no supply.
+    formed = inp.closed.any(axis=1) | live
+    top_v = np.where(inp.closed.any(axis=1), np.maximum(inp.pv_max_v, held_v), held_v)
+    top_a = _limited(inp, string_currents(inp, top_v))
+    up = held | (surplus & formed) | (~surplus & exists)
+    bus_v = np.where(up, np.where(held, held_v, np.where(surplus, top_v, free_v)), 0.0)
+    string_a = np.where(held[:, None], at_hold.string_a, np.where(surplus[:, None], top_a, free_a))
+    string_a = np.where(up[:, None], string_a, 0.0)
+    rectifier_a = np.where(
+        held, at_hold.rectifier_a, np.where(surplus, 0.0, source_w / np.maximum(bus_v, 1.0))
+    )
+    taken_w = np.clip(inp.load_w + string_a.sum(axis=1) * bus_v, 0.0, inp.pv_w)
+    return BusState(
+        bus_v=bus_v,
+        string_a=string_a,
+        rectifier_a=np.where(up, rectifier_a, 0.0),
+        pv_w=np.where(up, np.where(surplus, taken_w, inp.pv_w), 0.0),
+        up=up,
+    )

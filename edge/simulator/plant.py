@@ -142,8 +142,8 @@ class Plant:
     def step(self, drive: Drive, dt_s: float) -> None:
         """Advance every site by `dt_s` seconds (1 s or less under control, minutes for history)."""
         self._timers(drive, dt_s)
-        limit_a = self._rectifier(dt_s)
-        inp = self._bus_input(drive, limit_a, dt_s)
+        limit_w = self._rectifier(dt_s)
+        inp = self._bus_input(drive, limit_w, dt_s)
         solved = solve_bus(inp)
         if self._trips(solved):
             again = solve_bus(replace(inp, closed=self.state.closed))
@@ -170,7 +170,7 @@ class Plant:
         st.genset_run_s = np.where(wanted, st.genset_run_s + dt_s, 0.0)
 
     def _rectifier(self, dt_s: float) -> Floats:
-        """Return the current limit now: none without AC, walking in after it returns."""
+        """Return the power limit now: none without AC, walking in after it returns."""
         st, cfg = self.state, self.settings
         on_genset = st.genset_run_s > cfg.genset_start_s
         st.ac_up_s = np.where(st.mains | on_genset, st.ac_up_s + dt_s, 0.0)
@@ -181,9 +181,9 @@ class Plant:
         reach = cfg.ramp_v_per_s * dt_s
         held = np.clip(self.commands.rectifier_v, st.rectifier_v - reach, st.rectifier_v + reach)
         st.rectifier_v = np.where(walk > 0.0, held, np.minimum(st.bus_v, self.float_v))
-        return np.asarray(walk * power_w / np.maximum(st.rectifier_v, 43.0))
+        return np.asarray(walk * power_w)
 
-    def _bus_input(self, drive: Drive, limit_a: Floats, dt_s: float) -> BusInput:
+    def _bus_input(self, drive: Drive, limit_w: Floats, dt_s: float) -> BusInput:
         """Linearise the strings over the step, so that long steps stay stable (implicit in SoC)."""
         st, cells, hw = self.state, self.cells, self.hardware
         here = battery.place(cells.chem, st.soc_frac)
@@ -206,7 +206,7 @@ class Plant:
             pv_w=drive.pv_w,
             pv_max_v=self.float_v + self.settings.pv_over_float_v,
             rectifier_v=st.rectifier_v,
-            rectifier_a=limit_a,
+            rectifier_w=limit_w,
             charge_limit_a=self.commands.charge_limit_a,
             discharge_limit_a=self.commands.discharge_limit_a,
             charge_v=up,
