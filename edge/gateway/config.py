@@ -110,6 +110,13 @@ class GatewayFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     seed: int | None = None
 
 
+def _to_path(kind: type, value: Any) -> Path:
+    """Read what msgspec does not know by itself: paths, written as text."""
+    if kind is not Path or not isinstance(value, str):
+        raise ValueError(f"Expected a path, got {type(value).__name__}")
+    return Path(value)
+
+
 def read_config(path: Path) -> GatewayFile:
     """Return what the file says.
 
@@ -117,6 +124,6 @@ def read_config(path: Path) -> GatewayFile:
         ConfigError: It cannot be read, or a key is unknown, missing or wrong; the message names it.
     """
     try:
-        return msgspec.yaml.decode(path.read_bytes(), type=GatewayFile)
+        return msgspec.yaml.decode(path.read_bytes(), type=GatewayFile, dec_hook=_to_path)
     except (OSError, msgspec.MsgspecError) as error:
         raise ConfigError(f"{path}: {error}") from error
