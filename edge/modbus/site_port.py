@@ -253,6 +253,10 @@ class ModbusSitePort:
         await model.write("WSetMod", 1)
         held = await model.write("WSet", power_w)
         await model.write("WSetEna", 1)
+        left = (await model.read(["WSetRvrtRem"]))["WSetRvrtRem"]
+        if left is None or not (left > 0.0):
+            await model.write("WSetEna", 0)
+            raise ReadBackError("inverter", "WSetRvrtRem", revert.total_seconds(), left or 0.0)
         return held
 
     async def release(self) -> None:

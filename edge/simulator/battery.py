@@ -32,6 +32,7 @@ class Chemistry:
     charge_v: Curve  # (SoC, V/cell) counter-voltage while charging
     coulombic: Curve  # (SoC, charge stored per charge taken)
     ohm_ah: float  # resistance times rated capacity at 25 degC, cable and BMS included
+    charge_ohm_ratio: float  # charging resistance over discharging: acceptance limited by diffusion
     low_soc_rise: float  # resistance at SoC 0 is (1 + this) times the value of a charged string
     cold_rise_per_c: float  # relative resistance rise per degC below 25
     aged_rise: float  # relative resistance rise per unit of lost SoH
@@ -96,6 +97,7 @@ LFP = Chemistry(
     ),
     coulombic=((0.0, 0.998), (0.95, 0.998), (1.0, 0.995)),
     ohm_ah=1.5,  # 15 mOhm for a 100 Ah string: 16 cells of 0.5 mOhm, BMS switches and cable [I]
+    charge_ohm_ratio=1.0,
     low_soc_rise=0.5,
     cold_rise_per_c=0.02,
     aged_rise=2.0,
@@ -138,15 +140,17 @@ VRLA = Chemistry(
         (0.02, 1.94),
         (0.05, 1.98),
         (0.2, 2.015),
-        (0.5, 2.075),
-        (0.8, 2.16),
-        (0.9, 2.205),
-        (0.95, 2.226),
+        (0.5, 2.09),
+        (0.7, 2.15),
+        (0.8, 2.19),
+        (0.9, 2.222),
+        (0.95, 2.238),
         (1.0, 2.25),
     ),
     # Gassing takes a growing share near full; nothing is stored once full.
     coulombic=((0.0, 0.98), (0.8, 0.96), (0.95, 0.90), (0.99, 0.80), (1.0, 0.30)),
     ohm_ah=2.0,  # 20 mOhm for 100 Ah: four 12 V blocks of 4.5 mOhm and links [I]
+    charge_ohm_ratio=4.0,  # from 95 % to full at float takes hours; full again within 24 h [R]
     low_soc_rise=1.5,
     cold_rise_per_c=0.012,
     aged_rise=3.0,
@@ -243,6 +247,7 @@ class Cells:
     chem: Ints
     rated_ah: Floats
     ohm: Floats
+    charge_ohm_ratio: Floats
     low_soc_rise: Floats
     cold_rise_per_c: Floats
     aged_rise: Floats
@@ -272,6 +277,7 @@ def spread(chem: Ints, rated_ah: Floats) -> Cells:
         chem=chem,
         rated_ah=rated_ah,
         ohm=of("ohm_ah") / rated_ah,
+        charge_ohm_ratio=of("charge_ohm_ratio"),
         low_soc_rise=of("low_soc_rise"),
         cold_rise_per_c=of("cold_rise_per_c"),
         aged_rise=of("aged_rise"),

@@ -211,7 +211,7 @@ class Plant:
             discharge_limit_a=self.commands.discharge_limit_a,
             charge_v=up,
             discharge_v=np.where(st.soc_frac > 0.0, down, 0.0),  # an empty string gives nothing
-            charge_ohm=ohm + up_slope * per_a,
+            charge_ohm=ohm * cells.charge_ohm_ratio + up_slope * per_a,
             discharge_ohm=ohm + down_slope * per_a,
             closed=st.closed,
             last_v=np.where(st.bus_v > 1.0, st.bus_v, self.float_v),

@@ -262,3 +262,16 @@ def test_cooling_holds_the_cabinet_and_costs_electricity() -> None:
     cool = Plant([SITE])
     run(cool, 600, drive(ambient_c=-10.0))
     assert cool.state.aux_ac_w[0] == 60.0
+
+
+def test_vrla_tapers_and_is_full_again_between_eight_and_twenty_four_hours() -> None:
+    plant = Plant([SiteSpec(site_id="v", chemistry="vrla", initial_soc_frac=0.2)])
+    hours = {0.8: 0.0, 0.995: 0.0}
+    for minute in range(24 * 60):
+        plant.step(drive(load_w=2500.0), 60.0)
+        for level, found in hours.items():
+            if found == 0.0 and plant.state.soc_frac[0, 0] >= level:
+                hours[level] = (minute + 1) / 60.0
+    # 60 % of capacity at 0.2 C and 96-98 % kept takes 3.1 h; the rest takes far longer than the same rate would.
+    assert hours[0.8] == pytest.approx(3.1, abs=0.2)
+    assert 8.0 < hours[0.995] < 24.0
