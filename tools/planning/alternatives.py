@@ -42,7 +42,7 @@ def _gentle(problem: DispatchProblem, deep: DispatchSolution) -> DispatchProblem
     change = deep.import_with_w - deep.import_without_w
     wanted = _wanted_steps(problem) & (change < 0.0)
     if not wanted.any():
-        extra = _spread_per_wh(goal) / 2.0
+        extra = _spread_per_wh(goal)
         ageing = np.zeros(problem.classes) if goal.ageing_per_wh is None else goal.ageing_per_wh
         return replace(problem, objectives=replace(goal, ageing_per_wh=ageing + extra))
     weight = np.where(wanted, 1.0, 0.0)
@@ -68,7 +68,7 @@ def _wanted_steps(problem: DispatchProblem) -> np.ndarray:
 
 
 def _spread_per_wh(goal: Objectives) -> float:
-    """Return what the widest price difference of a feeder pays per Wh moved, zero without prices."""
+    """Return the ageing cost that only trades above half of the widest price difference pay for, zero without prices."""
     if goal.import_price is None:
         return 0.0
     return float((goal.import_price.max(axis=1) - goal.import_price.min(axis=1)).max()) / 4.0

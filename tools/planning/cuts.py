@@ -119,25 +119,37 @@ def _search(
     """
     found: list[tuple[Ints, Ints, float]] = []
     use = wanted / np.maximum(most.sum(axis=0), 1e-9)
+    by_step = np.ascontiguousarray(most.T)
     for first, last in _windows(wanted > 1.0, against > 1.0):
         span = slice(first, last + 1)
-        room, here, asked = np.maximum(energy(first, last), 0.0), most[:, span], wanted[span]
+        asked = wanted[span]
         busy = np.sort(use[span][asked > 1.0])
         levels = busy[np.unique(np.linspace(0, busy.size - 1, LEVELS).astype(int))]
-        worst, cut = WORTH, None
-        for level in levels.tolist():
-            chosen = (use[span] >= level) & (asked > 1.0)
-            after = np.cumsum((here * chosen)[:, ::-1], axis=1)[:, ::-1]
-            least = after[:, 0].copy()
-            after[:, :-1] = after[:, 1:]
-            after[:, -1] = 0.0
-            limit = float(np.minimum(np.minimum(least, (room + after).min(axis=1)), budget).sum())
-            broken = (float(asked[chosen].sum() - against[span].sum()) - limit - 1.0) / max(limit, 1.0)
-            if broken > worst:
-                worst, cut = broken, (first + np.flatnonzero(chosen), np.arange(first, last + 1), limit)
-        if cut is not None:
-            found.append(cut)
+        chosen = (use[span] >= levels[:, None]) & (asked > 1.0)
+        room = np.ascontiguousarray(np.maximum(energy(first, last), 0.0).T)
+        limit = np.minimum(_served(by_step[span], room, chosen), budget).sum(axis=1)
+        broken = (chosen @ asked - against[span].sum() - limit - 1.0) / np.maximum(limit, 1.0)
+        worst = int(np.argmax(broken))
+        if broken[worst] > WORTH:
+            steps = np.arange(first, last + 1)
+            found.append((steps[chosen[worst]], steps, float(limit[worst])))
     return found
+
+
+def _served(most: Floats, room: Floats, chosen: Bools) -> Floats:
+    """Return what each site can give over the chosen steps, shape (sets, sites): step by step, never beyond its room.
+
+    Args:
+        most: Power limits as Wh, shape (steps, sites).
+        room: Most that may have been given by the end of each step, same shape.
+        chosen: Sets of steps, shape (sets, steps).
+    """
+    out = np.zeros((chosen.shape[0], most.shape[1]))
+    share = chosen.astype(np.float64)
+    for step in range(most.shape[0]):
+        out += share[:, step, None] * most[step]
+        np.minimum(out, room[step], out=out)
+    return out
 
 
 def _windows(wanted: Bools, against: Bools) -> list[tuple[int, int]]:

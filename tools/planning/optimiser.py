@@ -20,8 +20,8 @@ from tools.planning.tradeoff import trade_off
 
 ROUNDS = 3
 MISSED_W = 1.0
-CUTS = 6
-"""Rounds of cuts for each of the three sets of limits."""
+CUTS_LOOSE, CUTS_TIGHT, CUTS_PLAN = 5, 2, 3
+"""Rounds of cuts for each of the three sets of limits, each starting from the cuts before it."""
 SPREAD_STEPS = 8.0
 """How evenly the split spreads what the first division missed, see `split`."""
 
@@ -44,9 +44,11 @@ def solve(problem: DispatchProblem, *, name: str = "best", rounds: int = ROUNDS)
     groups = make_groups(prepared)
     programmes = [Relaxation(prepared, groups, feeders) for feeders in _blocks(problem)]
     fixed = constant_cost(prepared, groups)
-    bound_no_ramp = fixed + sum(p.solve(groups.loose, cuts=CUTS).value for p in programmes)
-    bound = fixed + sum(p.solve(groups.tight, cuts=CUTS).value for p in programmes)
-    target = _ask(programmes, groups, cuts=CUTS)
+    bound_no_ramp = fixed + sum(p.solve(groups.loose, cuts=CUTS_LOOSE).value for p in programmes)
+    bound = fixed + sum(p.solve(groups.tight, cuts=CUTS_TIGHT).value for p in programmes)
+    for programme in programmes:
+        programme.be_frugal()
+    target = _ask(programmes, groups, cuts=CUTS_PLAN)
     nothing = _nothing(prepared, groups)
     best = _rounds(prepared, groups, programmes, target, nothing=nothing, rounds=rounds)
     return _solution(

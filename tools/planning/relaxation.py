@@ -14,6 +14,8 @@ from tools.planning.problem import Floats, Ints
 
 KILO = 1000.0
 """The programme counts in kW and kWh: numbers near one keep a simplex solver accurate."""
+FRUGAL = 1e-5
+"""Price of moving energy, as a share of the dearest term, that settles ties between targets."""
 BOUND_SLACK = 1e-7
 """Share of a bound that is given away for the solver's tolerance."""
 
@@ -246,7 +248,17 @@ class Relaxation:
         rows = self._ramp.ravel().astype(np.int32)
         self._solver.changeRowsBounds(rows.size, rows, low.ravel(), high.ravel())  # type: ignore[attr-defined]
 
+    def be_frugal(self) -> None:
+        """From now on prefer, among plans of equal cost, the one that moves least: answers are no bounds any more."""
+        prices = np.concatenate(self._rows.cost)
+        columns = np.concatenate([self._charge.ravel(), self._discharge.ravel()]).astype(np.int32)
+        little = FRUGAL * float(np.abs(prices).max(initial=0.0))
+        self._solver.changeColsCost(columns.size, columns, prices[columns] + little)
+
     def _run(self) -> Answer:
+        if self._rows.columns == 0:
+            none = np.zeros(self._charge.shape)
+            return Answer(value=0.0, charge_w=none, discharge_w=none)
         self._solver.run()
         status = self._solver.getModelStatus()
         if status != highspy.HighsModelStatus.kOptimal:

@@ -13,6 +13,7 @@ from tools.planning.problem import Floats, Ints
 
 GRID_SIDE = 4
 """Grid points on each side of zero power."""
+NO_LIMIT_WH = 1e15
 ROUNDING_WH = 1e-9
 """Slack below zero that is rounding only, so that a site at its floor may idle."""
 
@@ -178,13 +179,12 @@ def budget_power_w(viability: Viability, left_wh: Floats, step_h: float) -> Floa
 def _first_good(power_w: Floats, slack: Floats) -> Floats:
     """Return the lowest power at which `slack`, rising along the grid, is zero or more."""
     rows: Ints = np.arange(power_w.shape[0])
+    slack = np.minimum(slack, NO_LIMIT_WH)
     good = slack >= -ROUNDING_WH
     first = np.where(good.any(axis=1), good.argmax(axis=1), power_w.shape[1] - 1)
     before = np.maximum(first - 1, 0)
     high, low = slack[rows, first], slack[rows, before]
     span = high - low
-    share = np.where(
-        (first > 0) & (span > 0.0) & np.isfinite(span), high / np.where(span > 0.0, span, 1.0), 0.0
-    )
+    share = np.where((first > 0) & (span > 0.0), high / np.where(span > 0.0, span, 1.0), 0.0)
     share = np.clip(share, 0.0, 1.0)
     return np.asarray(power_w[rows, first] - share * (power_w[rows, first] - power_w[rows, before]))

@@ -57,7 +57,12 @@ class _Model:
 
 
 def optimum(
-    problem: DispatchProblem, fixed_w: Floats, moved: NDArray[np.bool_], *, ramps: bool = True, clusters: bool = False
+    problem: DispatchProblem,
+    fixed_w: Floats,
+    moved: NDArray[np.bool_],
+    *,
+    ramps: bool = True,
+    clusters: bool = False,
 ) -> tuple[float, Floats]:
     """Return the least cost and its setpoints.
 
@@ -68,53 +73,63 @@ def optimum(
         ramps: Whether the ramp limits count.
         clusters: Whether the radio clusters count.
     """
-    m, dt, g = _Model(), problem.step_h, problem.objectives
-    n, steps, const = problem.sites, problem.steps, 0.0
-    change: list[list[list[tuple[int, float]]]] = [[[] for _ in range(steps)] for _ in range(problem.feeders)]
-    base = np.zeros((problem.feeders, steps))
-    up: list[list[list[tuple[int, float]]]] = [[[] for _ in range(steps)] for _ in range(problem.feeders)]
-    down: list[list[list[tuple[int, float]]]] = [[[] for _ in range(steps)] for _ in range(problem.feeders)]
-    room_c = np.maximum(problem.import_limit_w - problem.background_w, 0.0)
-    room_d = np.maximum(problem.background_w + problem.export_limit_w, 0.0)
+    m, g = _Model(), problem.objectives
+    fixed, const = _Fixed(problem, fixed_w, moved), 0.0
+    terms: dict[str, list[list[list[tuple[int, float]]]]] = {
+        kind: [[[] for _ in range(problem.steps)] for _ in range(problem.feeders)]
+        for kind in ("net", "up", "down")
+    }
     columns: dict[int, list[tuple[int, int, int]]] = {}
-    for i in range(n):
-        k, f = int(problem.efficiency_class[i]), int(problem.feeder[i])
-        ec, ed = float(problem.charge_efficiency[k]), float(problem.discharge_efficiency[k])
-        er = float(problem.rectifier_efficiency[k])
-        if not moved[i]:
-            e = 0.0
-            for t in range(steps):
-                p = float(fixed_w[i, t])
-                base[f, t] += p / er
-                room_c[f, t] = max(room_c[f, t] - max(p, 0.0) / er, 0.0)
-                e += dt * (max(p, 0.0) * ec - max(-p, 0.0) / ed)
-                const += (0.0 if g.ageing_per_wh is None else float(g.ageing_per_wh[k])) * abs(p) * dt
-                if g.previous_w is not None:
-                    const += g.change_weight * dt * abs(p - float(g.previous_w[i, t]))
-            const -= g.terminal_value_per_wh * e
-            continue
+    for i in np.flatnonzero(moved).tolist():
+        f, share = (
+            int(problem.feeder[i]),
+            1.0 / float(problem.rectifier_efficiency[problem.efficiency_class[i]]),
+        )
         columns[i] = _site(m, problem, i, ramps=ramps)
         const += g.terminal_value_per_wh * float(problem.initial_wh[i])
         for t, (c, d, _) in enumerate(columns[i]):
-            change[f][t] += [(c, 1.0 / er), (d, -1.0 / er)]
-            up[f][t].append((c, 1.0 / er))
-            down[f][t].append((d, 1.0 / er))
+            terms["net"][f][t] += [(c, share), (d, -share)]
+            terms["up"][f][t].append((c, share))
+            terms["down"][f][t].append((d, share))
     for f in range(problem.feeders):
-        const += _feeder(m, problem, f, change[f], base[f])
-        for t in range(steps):
-            m.add(up[f][t], -np.inf, float(room_c[f, t]) / K)
-            m.add(down[f][t], -np.inf, float(room_d[f, t]) / K)
+        const += _feeder(m, problem, f, terms["net"][f], fixed.at_meter_w[f])
+        for t in range(problem.steps):
+            m.add(terms["up"][f][t], -np.inf, float(fixed.headroom_w[f, t]) / K)
+            room = max(float(problem.background_w[f, t] + problem.export_limit_w[f, t]), 0.0)
+            m.add(terms["down"][f][t], -np.inf, room / K)
     if g.fleet_follow_w is not None and g.fleet_follow_weight is not None:
-        for t in range(steps):
-            terms = [term for f in range(problem.feeders) for term in change[f][t]]
-            _follow(m, terms, float(g.fleet_follow_w[t] - base[:, t].sum()), float(g.fleet_follow_weight[t]) * dt)
+        for t in range(problem.steps):
+            everyone = [term for f in range(problem.feeders) for term in terms["net"][f][t]]
+            wanted = float(g.fleet_follow_w[t] - fixed.at_meter_w[:, t].sum())
+            _follow(m, everyone, wanted, float(g.fleet_follow_weight[t]) * problem.step_h)
     if clusters:
         _clusters(m, problem, columns)
     value, x = m.solve()
     plan = fixed_w.copy()
     for i, cells in columns.items():
         plan[i] = [K * (x[c] - x[d]) for c, d, _ in cells]
-    return value + const, plan
+    return value + const + fixed.cost, plan
+
+
+class _Fixed:
+    """What the sites that are not moved do to their feeders, and what they cost by themselves."""
+
+    def __init__(self, problem: DispatchProblem, fixed_w: Floats, moved: NDArray[np.bool_]) -> None:
+        g, dt = problem.objectives, problem.step_h
+        self.at_meter_w = np.zeros((problem.feeders, problem.steps))
+        self.headroom_w = np.maximum(problem.import_limit_w - problem.background_w, 0.0)
+        self.cost = 0.0
+        for i in np.flatnonzero(~moved).tolist():
+            k, f = int(problem.efficiency_class[i]), int(problem.feeder[i])
+            wear = 0.0 if g.ageing_per_wh is None else float(g.ageing_per_wh[k])
+            for t in range(problem.steps):
+                p, er = float(fixed_w[i, t]), float(problem.rectifier_efficiency[k])
+                self.at_meter_w[f, t] += p / er
+                self.headroom_w[f, t] = max(self.headroom_w[f, t] - max(p, 0.0) / er, 0.0)
+                self.cost += wear * abs(p) * dt
+                self.cost -= g.terminal_value_per_wh * dt * max(p, 0.0) * float(problem.charge_efficiency[k])
+                if g.previous_w is not None:
+                    self.cost += g.change_weight * dt * abs(p - float(g.previous_w[i, t]))
 
 
 def _site(m: _Model, problem: DispatchProblem, i: int, *, ramps: bool) -> list[tuple[int, int, int]]:
@@ -127,11 +142,17 @@ def _site(m: _Model, problem: DispatchProblem, i: int, *, ramps: bool) -> list[t
         price = 0.0 if g.import_price is None else float(g.import_price[f, t])
         price += 0.0 if g.carbon_kg_per_wh is None else g.carbon_price * float(g.carbon_kg_per_wh[f, t])
         above = problem.ceiling_wh[i, t] < problem.initial_wh[i]
-        most = min(problem.max_charge_w[i, t], problem.rectifier_headroom_w[i, t], problem.connection_headroom_w[i, t] * er)
+        most = min(
+            problem.max_charge_w[i, t],
+            problem.rectifier_headroom_w[i, t],
+            problem.connection_headroom_w[i, t] * er,
+        )
         worth = -g.terminal_value_per_wh * K if t == problem.steps - 1 else 0.0
         c = m.var(0.0, 0.0 if above else float(most) / K, K * dt * (price / er + wear))
         d = m.var(
-            0.0, float(min(problem.max_discharge_w[i, t], problem.load_cap_w[i, t])) / K, K * dt * (wear - price / er)
+            0.0,
+            float(min(problem.max_discharge_w[i, t], problem.load_cap_w[i, t])) / K,
+            K * dt * (wear - price / er),
         )
         top = max(problem.ceiling_wh[i, t], problem.initial_wh[i])
         e = m.var(float(problem.floor_wh[i, t]) / K, float(top) / K, worth)
