@@ -63,6 +63,11 @@ def encode(kind: str, value: float, order: WordOrder = "big") -> list[int]:
     code, _, _ = _CODES[kind]
     if not math.isfinite(value):
         raise ValueError(f"{value} is not finite")
+    if kind in {"int16", "uint16"}:  # most of a scan: no need to pack
+        low, high = INTEGER_RANGE[kind]
+        if not (low <= (whole := round(value)) <= high):
+            raise ValueError(f"{value} does not fit {kind}")
+        return [whole & 0xFFFF]
     try:
         raw = struct.pack(">" + code, value if code == "f" else round(value))
     except (struct.error, OverflowError) as error:
@@ -76,6 +81,9 @@ def decode(kind: str, registers: Sequence[int], order: WordOrder = "big") -> flo
     code, size, _ = _CODES[kind]
     if len(registers) != size:
         raise ValueError(f"{kind} takes {size} registers, got {len(registers)}")
+    if kind in {"int16", "uint16"}:
+        word = registers[0]
+        return float(word - 0x10000 if kind == "int16" and word >= 0x8000 else word)
     words = registers if order == "big" else registers[::-1]
     (value,) = struct.unpack(">" + code, struct.pack(f">{size}H", *words))
     return float(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Literal
@@ -57,11 +57,34 @@ def modbus_link(spec: DeviceSpec) -> Link:
     return PymodbusLink.tcp(spec.host, spec.port, timeout, rtu_framing=spec.rtu_over_tcp)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Points that one request reads."""
+
+    address: int
+    count: int
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Rectifier:
     device: Device
     profile: Profile
-    blocks: list[tuple[int, int]] = field(default_factory=list)
+    blocks: tuple[_Block, ...]
+
+
+def _rectifier(device: Device, profile: Profile) -> _Rectifier:
+    """Return a controller with its scan laid out: what it measures and the voltage in force."""
+    scanned = [p for p in profile.points.values() if not p.writable or p.name == "rectifier_set_v"]
+    scanned = [p for p in scanned if p.name not in {"lvd_v", "boost_v"}]
+    return _Rectifier(
+        device,
+        profile,
+        tuple(
+            _Block(at, count, tuple(p for p in scanned if at <= p.address < at + count))
+            for at, count in profile.blocks([p.name for p in scanned])
+        ),
+    )
 
 
 @dataclass(slots=True)
@@ -89,24 +112,19 @@ class ModbusSitePort:
         self._capabilities: Capabilities | None = None
 
     async def open(self) -> None:
-        """Check profiles and discover SunSpec devices; needed once before anything else.
+        """Check profiles and discover SunSpec devices; needed before anything else, again after a failure.
 
         Raises:
             ProfileError: A profile breaks a rule.
             DeviceError: A SunSpec device has no models, or there is not exactly one rectifier controller.
         """
+        self._rectifier, self._sunspec, self._capabilities = None, [], None
         for spec in self._spec.devices:
             device = Device(spec.name, self._connection(spec), spec.unit, self._patience)
             if spec.kind == "profile":
                 if self._rectifier is not None:
                     raise DeviceError(spec.name, "a second rectifier controller")
-                profile = load_profile(spec.profile)
-                held = _Rectifier(device, profile)
-                names = [n for n in profile.points if n not in {"revert_s", "lvd_v", "boost_v"}]
-                held.blocks = profile.blocks(
-                    [n for n in names if not profile.points[n].writable or n == "rectifier_set_v"]
-                )
-                self._rectifier = held
+                self._rectifier = _rectifier(device, load_profile(spec.profile))
             else:
                 models = await open_models(device)
                 self._sunspec.append(_Sunspec(device, models, {}))
@@ -161,20 +179,17 @@ class ModbusSitePort:
 
     async def _scan_rectifier(self) -> tuple[dict[str, float | None], dict[str, tuple[str, ...]]]:
         rectifier = self._need_rectifier()
-        held: dict[int, int] = {}
-        for address, count in rectifier.blocks:
-            held.update(enumerate(await rectifier.device.read(address, count), start=address))
         values: dict[str, float | None] = {}
         words: dict[str, tuple[str, ...]] = {}
-        for name, point in rectifier.profile.points.items():
-            at = range(point.address, point.address + point.size)
-            if not all(a in held for a in at):
-                continue
-            registers = [held[a] for a in at]
-            if name == "alarms":
-                words[name] = point.names(registers)
-            else:
-                values[name] = point.decode(registers)
+        for block in rectifier.blocks:
+            held = await rectifier.device.read(block.address, block.count)
+            for point in block.points:
+                start = point.address - block.address
+                registers = held[start : start + point.size]
+                if point.name == "alarms":
+                    words[point.name] = point.names(registers)
+                else:
+                    values[point.name] = point.decode(registers)
         return values, words
 
     async def _scan_sunspec(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from edge.modbus.codec import encode
 from edge.modbus.profile import Profile
@@ -25,6 +25,23 @@ class DeviceBusyError(Exception):
     """The device is under local control (Modbus exception 6)."""
 
 
+def _set_v(plant: Plant, k: int, _armed_s: float) -> float:
+    cmd = plant.commands
+    return float(cmd.rectifier_v[k] if cmd.revert_s[k] > 0.0 else plant.float_v[k])
+
+
+# Points that are the controller's own, not a sensor's: (plant, site, time armed) -> value.
+_OWN: dict[str, Callable[[Plant, int, float], float]] = {
+    "rectifier_set_v": _set_v,
+    "revert_s": lambda _plant, _k, armed_s: armed_s,
+    "revert_left_s": lambda plant, k, _: math.ceil(plant.commands.revert_s[k]),
+    "charge_limit_a": lambda plant, k, _: min(plant.commands.charge_limit_a[k], 1000.0),
+    "discharge_limit_a": lambda plant, k, _: min(plant.commands.discharge_limit_a[k], 1000.0),
+    "lvd_v": lambda plant, _k, _: plant.settings.lvd_v,
+    "boost_v": lambda plant, k, _: plant.max_v[k],
+}
+
+
 class RectifierRegisters:
     """A vendor controller whose map is a register profile."""
 
@@ -32,6 +49,8 @@ class RectifierRegisters:
         self._site, self._plant, self._sensors = site, plant, sensors
         self._profile = profile
         self._at = {p.address: name for name, p in profile.points.items()}
+        ends = [p.address + p.size for p in profile.points.values()]
+        self._span = (min(self._at), max(ends) - min(self._at))
         self._armed_s = 0.0
         self.wrong: dict[str, float] = {}  # point -> value it answers instead, a fault
 
@@ -42,24 +61,14 @@ class RectifierRegisters:
 
     def first_and_count(self) -> tuple[int, int]:
         """Return the span of addresses that exist."""
-        ends = [p.address + p.size for p in self._profile.points.values()]
-        return min(self._at), max(ends) - min(self._at)
+        return self._span
 
     def _value(self, name: str) -> float:
         if name in self.wrong:
             return self.wrong[name]
-        k, cmd, plant = self._site, self._plant.commands, self._plant
-        left_s = float(cmd.revert_s[k])
-        own = {
-            "rectifier_set_v": cmd.rectifier_v[k] if left_s > 0.0 else plant.float_v[k],
-            "revert_s": self._armed_s,
-            "revert_left_s": math.ceil(left_s),
-            "charge_limit_a": min(cmd.charge_limit_a[k], 1000.0),
-            "discharge_limit_a": min(cmd.discharge_limit_a[k], 1000.0),
-            "lvd_v": plant.settings.lvd_v,
-            "boost_v": plant.max_v[k],
-        }
-        return float(own[name] if name in own else self._sensors.values[name][k])
+        if name in _OWN:
+            return float(_OWN[name](self._plant, self._site, self._armed_s))
+        return float(self._sensors.values[name][self._site])
 
     def read(self, address: int, count: int) -> list[int]:
         """Return registers; holes between points read as zero.
@@ -67,7 +76,7 @@ class RectifierRegisters:
         Raises:
             IllegalAddressError: Outside the map.
         """
-        first, span = self.first_and_count()
+        first, span = self._span
         if not (first <= address and address + count <= first + span):
             raise IllegalAddressError(address)
         self._plant.commands.silent_s[self._site] = 0.0

@@ -288,6 +288,20 @@ async def test_a_slow_device_is_waited_for_up_to_the_time_out() -> None:
             await port.read_mains()
 
 
+async def test_a_port_that_failed_to_open_opens_later() -> None:
+    sim = simulated()
+    port = ModbusSitePort(sim.port_spec(0), lambda _: sim.link(0), QUICK)
+    sim.put(Fault(site=0, kind="modbus_silence"))
+    with pytest.raises(DeviceTimeoutError):
+        await port.open()
+    with pytest.raises(DeviceError, match="not open"):
+        _ = port.capabilities
+    sim.put(Fault(site=0, kind="modbus_silence", on=False))
+    await port.open()
+    await port.open()
+    assert (await port.read()).mains_ok
+
+
 async def test_a_device_list_without_a_rectifier_controller_is_refused() -> None:
     sim = simulated()
     spec = sim.port_spec(0)
