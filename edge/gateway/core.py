@@ -8,10 +8,9 @@ then a late and slow recharge; and should this process die, the device does it b
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import Final
@@ -23,28 +22,25 @@ from edge.gateway.commands import Standing
 from edge.gateway.config import SiteConfig
 from edge.gateway.control import Loop, at_float, start_loop, step
 from edge.gateway.duty import Duty, advance, tells_limited
-from edge.gateway.limits import Site, terminal_w
+from edge.gateway.limits import Site
 from edge.gateway.memory import Disk, Memory
 from edge.gateway.orders import Orders
 from edge.gateway.outbox import Outbox, Urgent
-from edge.gateway.pace import Tick, jumped, speed_of, stretched_s, wall_wait_s
+from edge.gateway.pace import Tick, jumped, speed_of, stretched_s
 from edge.gateway.recharge import Recharge, is_full, plan_recharge, recharge_w
-from edge.gateway.schedule import next_edge
+from edge.gateway.recorder import Recorder
+from edge.gateway.runner import run_core
 from edge.gateway.uplink import Uplink
 from edge.modbus.port import DeviceError, FieldSample, SitePort
 from edge.plan import Acknowledgement, AckVerdict
 from telemetry.model.clock import Clock
-from telemetry.model.reading import Reading, SiteState
+from telemetry.model.reading import SiteState
 from telemetry.model.site import SiteMode
 from telemetry.wire import VERSION, StateMessage, encode
 
-_log = logging.getLogger(__name__)
 _FAILS_TO_FAULT: Final = 3
 _TELL_EVERY: Final = timedelta(minutes=1)
 _GOOD_TO_RECOVER: Final = 5
-_SHARED: Final = tuple(
-    {field.name for field in fields(Reading)} & {field.name for field in fields(FieldSample)}
-)
 
 
 class GatewayCore:
@@ -67,42 +63,29 @@ class GatewayCore:
         self.config = config
         self._port = port
         self._uplink = uplink
-        self._clock = clock
-        self._rng = rng
-        self._boot_id = boot_id
-        self._switch = local_lock
-        self._monotonic = monotonic
+        self.clock = clock
+        self.rng = rng
+        self.monotonic = monotonic
         self._lock = asyncio.Lock()
         self.memory = Memory(disk, config.root_public)
         self.outbox = Outbox(config.name, boot_id, uplink, buffer, config.pacing, self._on_sent, monotonic)
+        self.recorder = Recorder(config, boot_id, self.memory, self.outbox, local_lock)
         self._orders = Orders(self, self._lock)
         self._cabinet = Cabinet(port, timedelta(seconds=config.pacing.revert_s))
         self._loop: Loop = start_loop(port.capabilities, config.limits)
         self.duties: roster.Roster = ()
-        self.sample: FieldSample | None = None
-        self.sampled_at: datetime | None = None
         self._recharge: Recharge | None = None
         self._after_outage = False
         self.in_outage = False
         self.fault = ""  # a device alarm or failure in force: no duty is accepted
-        self.deaf = (
-            False  # a device did not do what was written: nothing more is written until it answers well
-        )
-        self.local_lock = local_lock()
+        # A device did not do what was written: nothing more is written until it answers well.
+        self.deaf = False
         self._fails = 0
         self._good = 0
-        self._sequence = 0
-        self._pending: list[Reading] = []
-        self._published: Tick | None = None
         self._tick: Tick | None = None
         self._state: SiteState | None = None
         self._told_at: datetime | None = None
-        self._alarms: frozenset[str] = frozenset()
         uplink.listen(self._orders.on_message, self._on_connected)
-
-    def now(self) -> datetime:
-        """Return the domain instant."""
-        return self._clock.now()
 
     @property
     def float_v(self) -> float:
@@ -117,15 +100,7 @@ class GatewayCore:
 
     async def run(self) -> None:
         """Control the site until cancelled, then leave it at float with everything buffered."""
-        self.restore(self._clock.now())
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self.run_messages())
-                group.create_task(self._run_mains())
-                group.create_task(self._run_control())
-                await self._uplink.open()
-        finally:
-            await self._leave()
+        await run_core(self, self._port, self._uplink)
 
     async def run_messages(self) -> None:
         """Send and obey until cancelled, without control steps of its own."""
@@ -141,51 +116,7 @@ class GatewayCore:
         """Take up what was accepted before a restart, if it can still be believed."""
         held = self.memory.held
         self.duties = roster.restore(held.duties, self.memory.keys, held.seen_at, now)
-        self._recharge = plan_recharge(self.config.recharge, now, self._rng)
-
-    async def _leave(self) -> None:
-        self._flush()
-        for action in (self._cabinet.release, self._uplink.close):
-            try:
-                async with asyncio.timeout(5.0):
-                    await action()
-            except (DeviceError, TimeoutError, OSError) as error:
-                _log.warning("leaving", extra={"site_id": self.config.site_id, "error": str(error)})
-
-    async def _run_control(self) -> None:
-        pacing = self.config.pacing
-        await asyncio.sleep(self._rng.random() * 0.5 * pacing.control_min_wall_s)
-        while True:
-            started_s = self._monotonic()
-            await self.control_once()
-            speed = speed_of(self._clock)
-            period_s = stretched_s(pacing.control_s, pacing.control_min_wall_s, speed)
-            edge = self._edge(self._clock.now(), period_s)
-            left_s = wall_wait_s(edge, speed) - (self._monotonic() - started_s if edge == period_s else 0.0)
-            await asyncio.sleep(max(left_s, 0.005))
-
-    def _edge(self, now: datetime, period_s: float) -> float:
-        """Return the domain seconds to the next look: the period, or less where a schedule's step changes before."""
-        edges = [next_edge(duty.command, now) for duty in self.duties]
-        to_edge = min(((edge - now).total_seconds() for edge in edges if edge is not None), default=period_s)
-        return to_edge if 0.0 < to_edge < period_s else period_s
-
-    async def _run_mains(self) -> None:
-        """Look at the mains between control steps; where those come as often anyway, they do it."""
-        pacing = self.config.pacing
-        while True:
-            speed = speed_of(self._clock)
-            period_s = stretched_s(pacing.mains_s, pacing.control_min_wall_s, speed)
-            await asyncio.sleep(wall_wait_s(period_s, speed))
-            if self.in_outage or stretched_s(pacing.control_s, pacing.control_min_wall_s, speed) <= period_s:
-                continue
-            try:
-                present = await self._port.read_mains()
-            except DeviceError:
-                continue  # the control step counts failures
-            if not present:
-                async with self._lock:
-                    await self._lose_mains(self._clock.now())
+        self._recharge = plan_recharge(self.config.recharge, now, self.rng)
 
     # -- one control step --------------------------------------------------------------------------------
 
@@ -198,10 +129,14 @@ class GatewayCore:
                 await self._miss_scan(str(error))
             return
         async with self._lock:
-            now = self._clock.now()
-            tick = Tick(at=now, wall_s=self._monotonic(), speed=speed_of(self._clock))
+            now = self.clock.now()
+            tick = Tick(at=now, wall_s=self.monotonic(), speed=speed_of(self.clock))
             before, self._tick = self._tick, tick
-            self._observe(sample, now, before)
+            self._fails, self._good = 0, self._good + 1
+            if self.recorder.note(sample, now, before, self.fault):
+                self._state = None
+                self._cabinet.forget()
+                self._recharge = plan_recharge(self.config.recharge, now, self.rng)
             if before is not None and jumped(before, tick, self.config.pacing.clock_jump_s):
                 self.outbox.event(now, "clock_jump", f"{(now - before.at).total_seconds():.1f} s")
                 await self.float_now(now, "clock_jump")
@@ -211,41 +146,7 @@ class GatewayCore:
             except DeviceError as error:
                 await self._enter_fault(now, str(error), deaf=True)
             self.tell_state(now)
-        self._flush_when_due(tick)
-
-    def _observe(self, sample: FieldSample, now: datetime, before: Tick | None) -> None:
-        """Note the scan: reading, alarms, the day's discharge, the lock."""
-        limits_alarms = frozenset(sample.alarms) | ({self.fault} - {""})
-        for alarm in sorted(limits_alarms - self._alarms):
-            self.outbox.event(now, "alarm", alarm)
-        for alarm in sorted(self._alarms - limits_alarms):
-            self.outbox.event(now, "alarm_cleared", alarm)
-        self._alarms = limits_alarms
-        if before is not None and terminal_w(sample) < 0.0:
-            hours = max(0.0, min(60.0, (now - before.at).total_seconds())) / 3600.0
-            self.memory.note_discharge(-terminal_w(sample) * hours, now)
-        locked = sample.local_lock or self._switch()
-        if locked != self.local_lock:
-            self.local_lock = locked
-            self.outbox.event(now, "local_lock" if locked else "local_unlock")
-            self._state = None
-            self._cabinet.forget()
-            self._recharge = plan_recharge(self.config.recharge, now, self._rng)
-        self._fails, self._good = 0, self._good + 1
-        self.sample, self.sampled_at = sample, now
-        self._sequence += 1
-        shared = {name: getattr(sample, name) for name in _SHARED}
-        shared["alarms"] = tuple(sorted(limits_alarms))[:64]
-        shared["string_a"] = sample.string_a or None
-        self._pending.append(
-            Reading(
-                site_id=self.config.name,
-                boot_id=self._boot_id,
-                sequence=self._sequence,
-                at=now,
-                **shared,
-            )
-        )
+        self.recorder.flush_when_due(tick)
 
     async def _judge(self, sample: FieldSample, now: datetime) -> None:
         """Enter and leave outage and fault; end what may not go on."""
@@ -253,7 +154,7 @@ class GatewayCore:
             await self._lose_mains(now)
         elif self.in_outage:
             self.in_outage, self._after_outage = False, True
-            self._recharge = plan_recharge(self.config.recharge, now, self._rng)
+            self._recharge = plan_recharge(self.config.recharge, now, self.rng)
             self.outbox.event(now, "mains_back")
         alarms = sorted(set(sample.alarms) & set(self.config.fault_alarms))
         if alarms and not self.in_outage:
@@ -261,15 +162,15 @@ class GatewayCore:
         elif self.fault and self._good >= _GOOD_TO_RECOVER:
             self.fault, self.deaf = "", False
             self._cabinet.forget()
-            self._recharge = plan_recharge(self.config.recharge, now, self._rng)
+            self._recharge = plan_recharge(self.config.recharge, now, self.rng)
             self.outbox.event(now, "fault_over")
-        if self.local_lock and self.duties:
+        if self.recorder.local_lock and self.duties:
             await self.float_now(now, "local_lock")
         over = roster.finished(self.duties, now)
         if over:
             self.duties = tuple(duty for duty in self.duties if duty not in over)
             if any(duty.asked_w or duty.set_w for duty in over):
-                self._recharge = plan_recharge(self.config.recharge, now, self._rng)
+                self._recharge = plan_recharge(self.config.recharge, now, self.rng)
             for duty in over:
                 self.acknowledge(roster.closing_ack(duty, self.config.name, now))
             self.memory.note_duties(self.duties)
@@ -277,7 +178,7 @@ class GatewayCore:
 
     async def act(self, sample: FieldSample, now: datetime) -> float | None:
         """Write what the duty in force, or the recharge, asks for; return the voltage read back if one was written."""
-        if self.in_outage or self.deaf or self.local_lock:
+        if self.in_outage or self.deaf or self.recorder.local_lock:
             return None  # an outage's battery is the network's, a locked cabinet the technician's
         capabilities = self._port.capabilities
         period = self.period()
@@ -323,7 +224,7 @@ class GatewayCore:
     def period(self) -> timedelta:
         """Return the present control period in domain time."""
         pacing = self.config.pacing
-        speed = speed_of(self._clock)
+        speed = speed_of(self.clock)
         return timedelta(seconds=stretched_s(pacing.control_s, pacing.control_min_wall_s, speed))
 
     # -- return to float -------------------------------------------------------------------------------
@@ -332,7 +233,7 @@ class GatewayCore:
         """End every duty for a cause of the site's own and return to float; a failed write is left to the revert."""
         ended, self.duties = self.duties, ()
         self._loop = at_float(self._loop, self._port.capabilities)
-        self._recharge = plan_recharge(self.config.recharge, now, self._rng)
+        self._recharge = plan_recharge(self.config.recharge, now, self.rng)
         try:
             await self._cabinet.release()
         except DeviceError as error:
@@ -343,6 +244,19 @@ class GatewayCore:
         if ended:
             self.memory.note_duties(())
             await self.memory.save(now)
+
+    async def mains_lost(self) -> None:
+        """The mains look found none."""
+        async with self._lock:
+            await self._lose_mains(self.clock.now())
+
+    async def let_go(self) -> None:
+        """Return the cabinet to float; what is in force stays remembered for the next start.
+
+        Raises:
+            DeviceError: A device did not answer: its own revert timer does it.
+        """
+        await self._cabinet.release()
 
     async def _lose_mains(self, now: datetime) -> None:
         """Give the battery back to the network: it is what it is there for."""
@@ -363,7 +277,7 @@ class GatewayCore:
     async def _miss_scan(self, error: str) -> None:
         self._fails += 1
         if self._fails >= _FAILS_TO_FAULT:
-            now = self._clock.now()
+            now = self.clock.now()
             await self._enter_fault(now, error, deaf=True)
             self.tell_state(now)
 
@@ -379,7 +293,7 @@ class GatewayCore:
             site_id=self.config.name,
             mode=self.mode,
             highest_mode=self.config.highest_mode,
-            local_lock=self.local_lock,
+            local_lock=self.recorder.local_lock,
             in_outage=self.in_outage,
             last_sequence=self.memory.held.last_sequence,
             fleet=self.memory.fleet,
@@ -396,8 +310,8 @@ class GatewayCore:
         duty = roster.current(self.duties, now)
         limits = self.config.limits
         return Site(
-            sample=self.sample,
-            sampled_at=self.sampled_at,
+            sample=self.recorder.sample,
+            sampled_at=self.recorder.sampled_at,
             max_age=max(timedelta(seconds=limits.max_sample_age_s), 3 * self.period()),
             fault=bool(self.fault),
             running_w=0.0 if duty is None else duty.asked_w,
@@ -430,7 +344,7 @@ class GatewayCore:
             at=now,
             online=True,
             state=state,
-            local_lock=self.local_lock,
+            local_lock=self.recorder.local_lock,
             last_sequence=max(0, self.memory.held.last_sequence),
             firmware=self.config.firmware,
         )
@@ -439,30 +353,9 @@ class GatewayCore:
     def _on_connected(self) -> None:
         for payload in self.memory.unsent():
             self.outbox.send(Urgent(leaf="ack", payload=payload))
-        self.tell_state(self._clock.now(), again=True)
+        self.tell_state(self.clock.now(), again=True)
         self.outbox.connected()
 
     def _on_sent(self, urgent: Urgent) -> None:
         if urgent.leaf == "ack":
             self.memory.note_sent(urgent.payload)
-
-    def _flush_when_due(self, tick: Tick) -> None:
-        pacing = self.config.pacing
-        last = self._published
-        if last is None:
-            self._published = tick
-        elif (
-            abs((tick.at - last.at).total_seconds()) >= pacing.publish_s - 0.5 * pacing.control_s
-            and tick.wall_s - last.wall_s >= pacing.publish_min_wall_s * min(1.0, tick.speed)
-        ) or len(self._pending) >= 500:
-            self._published = tick
-            self._flush()
-
-    def _flush(self) -> None:
-        """Put the readings since the last message into the buffer and on their way."""
-        if self._pending:
-            readings, self._pending = tuple(self._pending), []
-            lost = self.outbox.keep(readings)
-            if lost is not None:
-                detail = f"{lost.boot_id} {lost.first} {lost.last}"
-                self.outbox.event(readings[-1].at, "readings_lost", detail)

@@ -57,7 +57,7 @@ class Orders:
         while True:
             name, payload = await self._queue.get()
             async with self._lock:
-                now = self._core.now()
+                now = self._core.clock.now()
                 if name == self._command:
                     await self.obey(payload, now)
                 elif name == FLEET_STOP:
@@ -153,9 +153,9 @@ class Orders:
             await core.fail(now, str(error))
             final = self._ack(verified, AckVerdict.REFUSED, "device_fault", now)
         else:
-            final = self._ack(verified, AckVerdict.ACCEPTED, "", core.now(), read_back_v)
+            final = self._ack(verified, AckVerdict.ACCEPTED, "", core.clock.now(), read_back_v)
         core.outbox.send(Urgent(leaf="ack", payload=core.memory.amend_ack(final)))
-        core.tell_state(core.now())
+        core.tell_state(core.clock.now())
 
     def _replace_duties(self, verified: Verified, envelope: bytes, now: datetime) -> roster.Roster:
         """Change the roster as the command asks; return what it supersedes."""
@@ -173,7 +173,7 @@ class Orders:
     async def _act(self, kind: CommandKind, superseded: bool, now: datetime) -> float | None:
         """Write the first setpoint at once, without waiting for the next control step."""
         core = self._core
-        sample = core.sample
+        sample = core.recorder.sample
         if sample is None:
             return None
         if kind in {CommandKind.RELEASE, CommandKind.MODE} and superseded:
