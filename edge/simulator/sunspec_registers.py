@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
+from operator import itemgetter
 
 from edge.modbus.codec import decode, encode, encode_string, missing
 from edge.modbus.sunspec import END, MARK, ModelLayout, PointLayout, layouts
@@ -61,9 +63,12 @@ class SunspecRegisters:
         start = address - SUNSPEC_BASE
         if not (start >= 0 and start + count <= len(self._frame)):
             raise IllegalAddressError(address)
-        for model, name, point, at in self._places:
-            if at + point.size > start and at < start + count:
-                self._frame[at : at + point.size] = self._words(model, name, point)
+        # Places lie in order: from the one that holds the first register to the last that begins in the span.
+        first = max(bisect_right(self._places, start, key=itemgetter(3)) - 1, 0)
+        for model, name, point, at in self._places[first:]:
+            if at >= start + count:
+                break
+            self._frame[at : at + point.size] = self._words(model, name, point)
         return self._frame[start : start + count]
 
     def _words(self, model: int, name: str, point: PointLayout) -> list[int]:
