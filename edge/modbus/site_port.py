@@ -33,6 +33,7 @@ class DeviceSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, froze
     rtu_over_tcp: bool = False
     profile: str = ""  # shipped name, or a path that ends in .yaml
     timeout_s: float = 0.5
+    battery_sign: Literal[1, -1] = -1  # SunSpec 802: -1 discharging positive, 1 charging positive
 
 
 class PortSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
@@ -126,7 +127,7 @@ class ModbusSitePort:
                     raise DeviceError(spec.name, "a second rectifier controller")
                 self._rectifier = _rectifier(device, load_profile(spec.profile))
             else:
-                models = await open_models(device)
+                models = await open_models(device, spec.battery_sign)
                 self._sunspec.append(_Sunspec(device, models, {}))
         if self._rectifier is None:
             raise DeviceError("site", "no rectifier controller in the device list")

@@ -8,7 +8,7 @@ already count import positive.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -26,13 +26,15 @@ _MAX_MODELS = 64
 # Models of one layout: the single- and split-phase ones are read like their three-phase form.
 _SAME_AS = {101: 103, 102: 103, 201: 203, 202: 203, 204: 203}
 
+# Battery model: the standard says only that current flows "to/from"; each device's list entry says which.
+_BATTERY = (802, frozenset({"A", "W"}))
+
 # Points whose sign is turned round: SunSpec counts generation or injection positive there.
 _TURNED: dict[int, frozenset[str]] = {
     103: frozenset({"W", "DCW"}),
     701: frozenset({"W", "WL1", "WL2", "WL3"}),
     704: frozenset({"WSet", "WSetRvrt"}),
     714: frozenset({"DCA", "DCW"}),
-    802: frozenset({"A", "W"}),  # the standard says only "to/from"; injection positive is assumed [I]
 }
 
 
@@ -124,7 +126,7 @@ async def _chain(device: Device, address: int) -> tuple[Found, ...]:
 class SunspecModel:
     """Reads and writes the points of one model on one device; scale factors are read once."""
 
-    def __init__(self, device: Device, found: Found) -> None:
+    def __init__(self, device: Device, found: Found, battery_sign: int = -1) -> None:
         layout = layout_of(found.model)
         if layout is None:
             raise DeviceError(device.name, f"model {found.model} is not known here")
@@ -132,6 +134,7 @@ class SunspecModel:
         self._layout = layout
         self.model = _SAME_AS.get(found.model, found.model)
         self._found = found
+        self._battery_sign = battery_sign
         self._scales: dict[str, int | None] = {}
 
     @property
@@ -201,6 +204,8 @@ class SunspecModel:
         return float(10.0**exponent)
 
     def _sign(self, point: PointLayout) -> int:
+        if self.model == _BATTERY[0] and point.name in _BATTERY[1]:
+            return self._battery_sign
         return -1 if point.name in _TURNED.get(self.model, frozenset()) else 1
 
     def _value(self, point: PointLayout, registers: Sequence[int]) -> float | None:
@@ -209,15 +214,16 @@ class SunspecModel:
         return decode(point.kind, registers) * self._factor(point) * self._sign(point)
 
 
-async def open_models(
-    device: Device, wanted: Callable[[int], bool] = lambda _: True
-) -> dict[int, SunspecModel]:
-    """Discover a device and return its known models by number, the first of each, ready to read."""
+async def open_models(device: Device, battery_sign: int = -1) -> dict[int, SunspecModel]:
+    """Discover a device and return its known models by number, the first of each, ready to read.
+
+    `battery_sign` is -1 where model 802 counts discharging positive, 1 where it counts charging positive.
+    """
     models: dict[int, SunspecModel] = {}
     for found in await discover(device):
         number = _SAME_AS.get(found.model, found.model)
-        if layout_of(found.model) is None or number in models or not wanted(number):
+        if layout_of(found.model) is None or number in models:
             continue
-        models[number] = SunspecModel(device, found)
+        models[number] = SunspecModel(device, found, battery_sign)
         await models[number].prepare()
     return models

@@ -51,6 +51,16 @@ async def test_generation_positive_becomes_charging_positive() -> None:
     assert (await models[103].read(["W"]))["W"] == pytest.approx(-1000.0, abs=20.0)
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
+async def test_a_battery_model_is_read_with_the_sign_its_device_entry_gives(sign: int) -> None:
+    sim, device = simulated()
+    models = await open_models(device, sign)
+    # The simulated device counts discharging positive, so only -1 gives charging positive.
+    amps = (await models[802].read(["A"]))["A"]
+    assert amps == pytest.approx(-sign * float(sim.sensors.values["battery_a"][0]), abs=0.06)
+    assert sim.sensors.values["battery_a"][0] > 10.0
+
+
 async def test_scale_factors_are_applied_and_absent_points_are_none() -> None:
     sim, device = simulated()
     models = await open_models(device)
