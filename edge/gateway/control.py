@@ -13,7 +13,7 @@ from itertools import pairwise
 from math import floor
 from typing import Final
 
-from edge.gateway.limits import OwnLimits, Reason, spare_load_w, terminal_w
+from edge.gateway.limits import OwnLimits, Reason, spare_load_w
 from edge.modbus.port import Capabilities, FieldSample
 from telemetry.model.battery import Chemistry
 
@@ -103,7 +103,7 @@ def step(
 def _charge(loop: Loop, target_w: float, sample: FieldSample, capabilities: Capabilities) -> Loop:
     wanted_a = target_w / max(sample.bus_v, 40.0)
     closed = at_float(loop, capabilities, charge_limit_a=wanted_a)
-    accepts_less = terminal_w(sample) < 0.95 * target_w and loop.charge_limit_a >= 0.98 * wanted_a
+    accepts_less = sample.battery_w < 0.95 * target_w and loop.charge_limit_a >= 0.98 * wanted_a
     return replace(closed, held=Reason.BATTERY_ACCEPTANCE if accepts_less else None)
 
 
@@ -118,7 +118,7 @@ def _discharge(
         return replace(loop, want_v=volts, volts=volts, charge_limit_a=0.0, held=held)
     learned = _learn(loop, sample)
     wanted_a = target_w / max(sample.bus_v, 40.0)
-    actual_a = terminal_w(sample) / max(sample.bus_v, 40.0)
+    actual_a = sample.battery_w / max(sample.bus_v, 40.0)
     want_v = _move(learned, wanted_a, actual_a, sample, limits)
     bounded_v = max(floor_v, min(capabilities.float_v, want_v))
     short = actual_a - wanted_a > max(1.0, 0.05 * -wanted_a)
@@ -153,7 +153,7 @@ def _move(loop: Loop, wanted_a: float, actual_a: float, sample: FieldSample, lim
 
 def _learn(loop: Loop, sample: FieldSample) -> Loop:
     """Learn resistance and rest voltage from two discharge samples that differ enough to tell."""
-    current_a, volts = terminal_w(sample) / max(sample.bus_v, 40.0), sample.bus_v
+    current_a, volts = sample.battery_w / max(sample.bus_v, 40.0), sample.bus_v
     if current_a > -1.0:
         return replace(loop, last_a=0.0)
     ohm = loop.ohm

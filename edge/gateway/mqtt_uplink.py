@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import replace
 from datetime import timedelta
 from random import Random
 from typing import Final
@@ -30,7 +31,8 @@ class MqttUplink:
         executor: Executor | None = None,
     ) -> None:
         self._site_id = site_id
-        self._settings = settings
+        # The broker keeps what comes while the site is away; `accept_by` decides whether it still counts.
+        self._settings = replace(settings, persistent_session=True)
         self._will = Will(topic=topic(site_id, "state"), payload=will)
         self._random = random
         self._executor = executor

@@ -12,7 +12,6 @@ import sys
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 from urllib.parse import urlsplit
@@ -61,8 +60,7 @@ def build_core(
     """
     disk = StateFile(folder / f"{config.site_id}.state.json")
     will = offline_state(config.name, clock.now(), disk.load().last_sequence, config.firmware)
-    # The broker keeps what comes while the site is away; `accept_by` decides whether it still counts.
-    uplink = MqttUplink(config.name, replace(mqtt, persistent_session=True), will, rng, executor)
+    uplink = MqttUplink(config.name, mqtt, will, rng, executor)
     locks = (folder / LOCK_FILE, folder / f"{config.site_id}.{LOCK_FILE}")
     return GatewayCore(
         config,
