@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from math import isclose
@@ -26,11 +27,22 @@ class Grounded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """Everything that tool results hold: numbers, words that may be ids, instants."""
+    """Everything that tool results hold: numbers, ids and other whole words, instants, and texts that may be quoted.
+
+    A text is never mined for numbers: somebody else may have written it. It counts only where it is quoted whole, and
+    what people or devices wrote (`_FOREIGN`) counts not at all.
+    """
 
     numbers: tuple[float, ...]
     words: frozenset[str]
     instants: tuple[datetime, ...]
+    texts: tuple[str, ...]
+
+
+_FOREIGN = frozenset(
+    {"name", "alarms", "doubts", "evidence", "declined", "text", "history", "request", "why"}
+)
+_LEAST_QUOTE = 12
 
 
 def evidence_of(results: Iterable[object]) -> Evidence:
@@ -46,25 +58,33 @@ def evidence_of(results: Iterable[object]) -> Evidence:
         if isinstance(value, int | float):
             numbers.append(float(value))
         elif isinstance(value, Mapping):
-            numbers.append(float(len(value)))
-            todo += [*value.keys(), *value.values()]
+            words.update(str(key) for key in value)
+            for key, item in value.items():
+                if key not in _FOREIGN:
+                    todo.append(item)
+                elif isinstance(item, Sequence) and not isinstance(item, str):
+                    numbers.append(float(len(item)))  # how many alarms there are is our count
         elif isinstance(value, str):
             words.add(value)
-            words.update(_ID.findall(value))
-            numbers += [_to_float(found) for found in _NUMBER.findall(_ID.sub(" ", value))]
-            try:
+            with suppress(ValueError):
                 instants.append(datetime.fromisoformat(value))
-            except ValueError:
-                instants += [datetime.fromisoformat(found) for found in _DATE.findall(value)]
         elif isinstance(value, Sequence):
             numbers.append(float(len(value)))
             todo += value
-    return Evidence(numbers=tuple(numbers), words=frozenset(words), instants=tuple(instants))
+    texts = sorted((word for word in words if len(word) >= _LEAST_QUOTE), key=len, reverse=True)
+    return Evidence(
+        numbers=tuple(numbers), words=frozenset(words), instants=tuple(instants), texts=tuple(texts)
+    )
 
 
 def ground(text: str, results: Iterable[object]) -> Grounded:
     """Return the text without the sentences that say what no tool said."""
     evidence = evidence_of(results)
+    quoted: list[str] = []
+    for known in evidence.texts:
+        if known in text and not _ID.fullmatch(known):
+            text = text.replace(known, f"\ue000{chr(0xE100 + len(quoted))}")
+            quoted.append(known)
     kept: list[str] = []
     dropped: list[str] = []
     for sentence in _SENTENCE.findall(text):
@@ -72,14 +92,20 @@ def ground(text: str, results: Iterable[object]) -> Grounded:
         if not bare:
             kept.append("\n" if sentence == "\n" else "")
         elif missing_in(bare, evidence):
-            dropped.append(bare)
+            dropped.append(_restored(bare, quoted))
         else:
             kept.append(sentence)
     return Grounded(
-        text="".join(kept).strip(),
+        text=_restored("".join(kept).strip(), quoted),
         dropped=tuple(dropped),
         sentences=len(dropped) + sum(bool(part.strip()) for part in kept),
     )
+
+
+def _restored(text: str, quoted: Sequence[str]) -> str:
+    for number, known in enumerate(quoted):
+        text = text.replace(f"\ue000{chr(0xE100 + number)}", known)
+    return text
 
 
 def missing_in(sentence: str, evidence: Evidence) -> list[str]:

@@ -43,11 +43,11 @@ def choose_tool(facts: Mapping[str, Any], options: set[str]) -> tuple[str, Optio
 
 
 def _intent(text: str, facts: Mapping[str, Any]) -> tuple[str, Option]:  # noqa: PLR0911 (a table of cases)
-    plan_id = _PLAN_ID.search(text)
+    plan_id = _PLAN_ID.search(str(facts["request"]))  # ids keep their capitals
     site_id = next((name for name in facts["site_ids"] if _named(name, text)), None)
     feeder_ids = [name for name in facts["feeder_ids"] if _named(name, text)]
     if plan_id is not None:
-        return _about_plan(text, plan_id.group())
+        return _about_plan(text, _PLAN_ID.findall(str(facts["request"])))
     if re.search(r"\b(compare|alternatives?)\b", text):
         return "compare_plans", ComparePlansArguments()
     if re.search(r"\b(incidents?|alarms?|wrong|broken|faults?|anomal\w*|problems?)\b", text):
@@ -75,16 +75,19 @@ def _asks_for_plan(text: str) -> bool:
     return _PLAN.search(text) is not None
 
 
-def _about_plan(text: str, plan_id: str) -> tuple[str, Option]:
+def _about_plan(text: str, plan_ids: list[str]) -> tuple[str, Option]:
+    plan_id = plan_ids[0]
     if re.search(r"\b(dispatch|send|run|start|execute)\b", text):
         return "dispatch_request", DispatchArguments(plan_id=plan_id)
     if re.search(r"\b(why|reject\w*|refus\w*|declin\w*)\b", text):
         return "explain_rejection", PlanArguments(plan_id=plan_id)
-    return "compare_plans", ComparePlansArguments(plan_ids=tuple(dict.fromkeys(_PLAN_ID.findall(text)))[:4])
+    return "compare_plans", ComparePlansArguments(plan_ids=tuple(dict.fromkeys(plan_ids))[:4])
 
 
 def _about_site(text: str, site_id: str, facts: Mapping[str, Any]) -> tuple[str, Option]:
-    if re.search(r"\b(autonomy|backup|how long|hold\w*|last\b|survive)", text) and "last " not in text:
+    if re.search(r"\b(autonomy|backup|how long|hold\w*|last\b|survive)", text) and not re.search(
+        r"\b(last|past) \d", text
+    ):
         return "site_autonomy", SiteArguments(site_id=site_id)
     if re.search(r"\b(quality|trust|believe|completeness)\b", text):
         return "data_quality", SiteArguments(site_id=site_id)

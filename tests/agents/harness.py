@@ -62,6 +62,7 @@ class Bench:
     saver: AsyncPostgresSaver
     threads: ThreadStore
     tier: ApprovalTier | None = ApprovalTier.AUTOMATIC
+    sequence: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
     looks: list[str] = field(default_factory=list)
     before_look: Callable[[int], None] = lambda _: None
 
@@ -122,13 +123,13 @@ class Bench:
         )
         self.sql("UPDATE plan SET status = 'approved' WHERE plan_id = %s", plan.plan_id, role=control)
         self.sql("UPDATE plan SET status = 'dispatched' WHERE plan_id = %s", plan.plan_id, role=control)
-        for number, site in zip(itertools.count(1), plan.sites, strict=False):
+        for site in plan.sites:
             if site.site_id in skip:
                 continue
             command_id = f"{plan.plan_id}/{site.site_id}"
             self.sql(
                 "INSERT INTO command VALUES (%s, %s, %s, %s, 'schedule', 'x', 'd', 'k', %s, %s, %s, %s, 'acknowledged')",
-                command_id, plan.plan_id, site.site_id, number, at, at, plan.window_start, plan.window_end,
+                command_id, plan.plan_id, site.site_id, next(self.sequence), at, at, plan.window_start, plan.window_end,
                 role=control,
             )  # fmt: skip
             self.sql(

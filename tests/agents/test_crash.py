@@ -1,0 +1,115 @@
+"""The loop dies at any point and goes on: every effect happens once."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph.types import Command
+
+from agents.deps import AgentDeps
+from agents.graph import build_graph
+from tests.agents.harness import Bench, bench_over
+from tests.services import Database
+from ui.ops.secrets import DatabaseRole
+
+ROOT = Path(__file__).parents[2]
+
+
+class Crash(BaseException):
+    """The process is gone; no `except Exception` sees it."""
+
+
+def child(database: Database, mode: str) -> "subprocess.Popen[str]":
+    arguments = [sys.executable, "-m", "tests.agents.crash_child", database.dsn(DatabaseRole.LOOP), mode]
+    return subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def line_of(process: "subprocess.Popen[str]", word: str) -> None:
+    assert process.stdout is not None
+    assert process.stderr is not None
+    for line in process.stdout:
+        if line.strip() == word:
+            return
+    pytest.fail(f"the child never said {word!r}: {process.stderr.read()[-2000:]}")
+
+
+@pytest.mark.parametrize(("mode", "written"), [("before", 0), ("after", 1)])
+async def test_killed_between_approve_and_dispatch_the_request_is_made_once(
+    database: Database, mode: str, written: int
+) -> None:
+    async with bench_over(database) as bench:
+        first = child(database, mode)
+        line_of(first, "here")
+        first.kill()  # SIGKILL
+        first.communicate()
+        assert bench.sql("SELECT count(*) FROM dispatch_request") == [(written,)]
+        second = child(database, "never")
+        line_of(second, "settled")
+        second.communicate()
+        [(plan_id,)] = bench.sql("SELECT plan_id FROM dispatch_request")
+        assert plan_id == "plan-cycle-20260310T155000-1-deep"
+        assert bench.sql("SELECT count(*) FROM plan") == [(2,)]
+        assert bench.sql("SELECT count(*) FROM plan_verdict") == [(1,)]
+        [waiting] = await bench.threads.waiting()
+        assert (waiting.kind, waiting.plan_id) == ("wait", plan_id)
+
+
+async def test_a_crash_at_any_look_at_the_clock_repeats_no_effect(database: Database) -> None:
+    """Every node looks at the clock, most of them several times; a run is crashed at each look in turn."""
+    async with bench_over(database) as bench:
+        total = await looks_in_a_whole_run(bench, "whole", crash_at=None)
+        assert total > 12
+        for number in range(1, total + 1):
+            run_id = f"run{number}"
+            await looks_in_a_whole_run(bench, run_id, crash_at=number)
+            of_run = f"plan-{run_id}-%"
+            assert bench.sql("SELECT count(*) FROM dispatch_request WHERE plan_id LIKE %s", of_run) == [(1,)]
+            assert bench.sql("SELECT count(*) FROM plan WHERE plan_id LIKE %s", of_run) == [(2,)]
+            assert bench.sql("SELECT count(*) FROM plan_verdict WHERE plan_id LIKE %s", of_run) == [(1,)]
+            assert bench.sql("SELECT count(*) FROM dispatch_report WHERE plan_id LIKE %s", of_run) == [(1,)]
+            rows = bench.sql("SELECT status FROM plan WHERE plan_id = %s", f"plan-{run_id}-1-deep")
+            assert rows == [("completed",)], f"crashed at look {number}"
+
+
+async def looks_in_a_whole_run(bench: Bench, run_id: str, *, crash_at: int | None) -> int:
+    """Run a cycle from beginning to end, crash once at the given look at the clock, and return the looks there were."""
+    start = bench.clock.at
+    looks = 0
+
+    def now() -> datetime:
+        nonlocal looks
+        looks += 1
+        if looks == crash_at:
+            raise Crash
+        return bench.clock.now()
+
+    wired = bench.deps()
+    deps = replace(wired, tools=replace(wired.tools, now=now))
+    given = {"run_id": run_id, "thread_id": "t", "kind": "cycle", "request": "timer"}
+    state = await advance(bench, deps, run_id, given)
+    plan = (await wired.tools.plans.fetch(state["plan_id"])).plan  # type: ignore[union-attr]
+    bench.control_authorises(plan)
+    await advance(bench, deps, run_id, given)
+    bench.clock.at = plan.window_end + timedelta(minutes=3)
+    state = await advance(bench, deps, run_id, given)
+    assert state["stage"] == "told:verified"
+    bench.clock.at = start
+    return looks
+
+
+async def advance(bench: Bench, deps: AgentDeps, run_id: str, given: Any) -> dict[str, Any]:
+    """Go on until the run waits or ends, beginning anew from the checkpoint after a crash."""
+    while True:
+        graph = build_graph(deps.settings).compile(checkpointer=bench.saver)
+        config: Any = {"configurable": {"thread_id": run_id}}
+        before = await graph.aget_state(config)
+        if before.next:
+            given = Command(resume="look") if before.interrupts else None
+        try:
+            return await graph.ainvoke(given, config, context=deps, durability="sync")
+        except Crash:
+            continue
