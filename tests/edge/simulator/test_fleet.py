@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from edge.modbus.client import NoAnswerError, RefusedError
 from edge.simulator.faults import Fault, TimedFault
-from edge.simulator.fleet import FleetSimulation
+from edge.simulator.fleet import FleetSimulation, follow
 from edge.simulator.site_spec import SiteSpec
 
 START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -141,3 +142,28 @@ def test_the_meter_and_the_bms_disagree_by_no_more_than_their_errors() -> None:
     # Class 0.5: gain error 0.15 % (three sigma 0.45 %), noise 0.2 % of reading and 2 W.
     assert means == pytest.approx(np.ones(3), abs=0.0055)
     assert 0.001 < spread.mean() < 0.004
+
+
+async def test_following_a_clock_keeps_the_plant_at_its_instant() -> None:
+    sim = fleet()
+    waited: list[float] = []
+    instants = iter(START + timedelta(seconds=s) for s in (0.1, 0.2, 6.2))
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 3:
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await follow(sim, lambda: next(instants), sleep)
+    assert sim.at == START + timedelta(seconds=6.2)
+    assert waited == [0.1, 0.1, 0.1]
+
+
+def test_a_long_gap_is_crossed_in_a_bounded_number_of_steps() -> None:
+    sim = fleet()
+    sim.advance_to(START + timedelta(hours=8), most_steps=96)
+    assert sim.at == START + timedelta(hours=8)
+    # 5-minute steps: energy served is load over the span all the same.
+    assert sim.plant.state.energy.unserved.max() == 0.0
+    assert 8 * 900.0 < sim.plant.state.energy.load[0] < 8 * 2100.0
