@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 import psycopg
 
 from telemetry.decode import Decoded, Refused, SiteEvent, decode_message
-from telemetry.ingest_store import Batch, roll_up_due, store_batch
+from telemetry.ingest_store import MOST_BUCKETS, Batch, roll_up_due, store_batch
 from telemetry.model.reading import FeederReading, SiteStatus
 from telemetry.wire import VERSION, StoredMessage, encode
 
@@ -107,8 +107,9 @@ class Ingest:
                 if self._taken:
                     await self._flush()
                 if time.monotonic() - rolled_s >= self.settings.roll_up_every.total_seconds():
-                    await self._roll_up()
-                    rolled_s = time.monotonic()
+                    # A backlog (history that was just imported) goes on at once, with flushes in between.
+                    if await self._roll_up() < MOST_BUCKETS:
+                        rolled_s = time.monotonic()
         finally:
             if self._connection is not None:
                 self._connection.close()
@@ -153,9 +154,11 @@ class Ingest:
         self.counts.refused += len(batch.refused)
         return marks
 
-    async def _roll_up(self) -> None:
+    async def _roll_up(self) -> int:
         now = self.now()
-        self.counts.rolled_up += await self._until_done(lambda connection: roll_up_due(connection, now))
+        done = await self._until_done(lambda connection: roll_up_due(connection, now))
+        self.counts.rolled_up += done
+        return done
 
     async def _until_done(self, act: Callable[[psycopg.Connection], T]) -> T:
         while True:

@@ -30,6 +30,7 @@ _TYPES = (
     "text", "timestamptz", "text", "int8", *["float4"] * len(_FLOATS), "float4[]", *["float4"] * len(_MORE_FLOATS),
     "bool", "text[]", "jsonb",
 )  # fmt: skip
+MOST_BUCKETS = 10_000  # rolled up in one transaction
 _SCORE_MEMORY = 0.8  # how much of the old quality score stays when a batch of the site arrives
 _NAMES = sql.SQL(", ").join(sql.Identifier(name) for name in COLUMNS)
 _UPDATES = sql.SQL(", ").join(
@@ -213,7 +214,7 @@ def _status_row(status: SiteStatus) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def roll_up_due(connection: psycopg.Connection, now: datetime, most: int = 20_000) -> int:
+def roll_up_due(connection: psycopg.Connection, now: datetime, most: int = MOST_BUCKETS) -> int:
     """Roll up what is due and return how many buckets that were.
 
     Args:

@@ -8,17 +8,6 @@ from argon2 import PasswordHasher
 from edge.safety.limits import OperatingMode
 
 
-def is_provisioned(owner: psycopg.Connection) -> bool:
-    """Return whether a mode is in force, which is the last thing that provisioning sets."""
-    return owner.execute("SELECT 1 FROM fleet_mode").fetchone() is not None
-
-
-def first_site_count(owner: psycopg.Connection) -> int:
-    """Return how many simulated sites the registry holds."""
-    row = owner.execute("SELECT count(*) FROM site WHERE simulated").fetchone()
-    return int(row[0]) if row else 0
-
-
 def provision_admin(owner: psycopg.Connection, name: str, password: str, at: datetime) -> None:
     """Make the first login, or set its password to the one in the state directory."""
     owner.execute(
@@ -36,10 +25,12 @@ def provision_mode(owner: psycopg.Connection, at: datetime) -> None:
     )
 
 
-def newest_reading(owner: psycopg.Connection) -> datetime | None:
-    """Return when the newest stored reading was sampled."""
-    row = owner.execute("SELECT max(at) FROM reading_latest").fetchone()
-    return row[0] if row else None
+def roll_ups_due(owner: psycopg.Connection, before: datetime) -> int:
+    """Return how many quarter hours that ended before an instant still wait to be rolled up."""
+    row = owner.execute(
+        "SELECT count(*) FROM rollup_due WHERE bucket + interval '15 minutes' <= %s", [before]
+    ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def fresh_sites(owner: psycopg.Connection, since: datetime) -> int:

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol, TextIO
 
@@ -26,14 +26,9 @@ class Step(Protocol):
 class Steps(Protocol):
     """Shows steps; each is a `with` block."""
 
-    def step(self, name: str) -> "StepContext": ...
-
-
-class StepContext(Protocol):
-    """A `with` block around one step."""
-
-    def __enter__(self) -> Step: ...
-    def __exit__(self, *details: object) -> bool | None: ...
+    def step(self, name: str) -> AbstractContextManager[Step]:
+        """Show a step until its block ends."""
+        ...
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,7 +24,7 @@ from ui.ops.policy_file import write_demo_policy
 from ui.ops.ports import free_port
 from ui.ops.postgres import EmbeddedPostgres, ExternalPostgres
 from ui.ops.process import ProcessSpec, log_tail
-from ui.ops.provision_store import fresh_sites, provision_admin, provision_mode
+from ui.ops.provision_store import fresh_sites, provision_admin, provision_mode, roll_ups_due
 from ui.ops.runtime import Installation, Runtime, RuntimeUnknownError
 from ui.ops.secrets import StateDirectory
 from ui.ops.steps import Step, Steps
@@ -110,13 +110,17 @@ class System:
         self._installation.runtime.save(self.state)
         with step_of("simulated fleet") as step:
             self._provision(authority, step)
+        first = [name for name in options.processes if name != "loop"]
         with step_of("processes") as step:
-            self._start_processes(step)
+            self._start_processes(first, step)
         if "simulate" in options.processes:
             with step_of("history") as step:
                 self._wait_until(lambda: self._history_frac(step) >= 1.0, "simulate", "the history")
             with step_of("live data") as step:
                 self._wait_until(lambda: self._live_frac(step) >= _LIVE_SHARE, "simulate", "live data")
+        if "loop" in options.processes:  # last: its first look at the fleet should see one
+            with step_of("agent") as step:
+                self._start_processes(["loop"], step)
 
     def _start_postgres(self, step: Step) -> str:
         passwords = self.state.secrets.database_passwords()
@@ -183,12 +187,12 @@ class System:
             provision_admin(owner, ADMIN, self.state.secrets.admin_password(), now)
             provision_mode(owner, now)
 
-    def _start_processes(self, step: Step) -> None:
-        for name in self._options.processes:
+    def _start_processes(self, names: Sequence[str], step: Step) -> None:
+        for name in names:
             step.say(name)
             self.installation.ready_file(name).unlink(missing_ok=True)
             self.supervisor.add(self._spec(name))
-        waited_for = [name for name in self._options.processes if name != "simulate"]
+        waited_for = [name for name in names if name != "simulate"]
         for number, name in enumerate(waited_for):
             self._wait_until(lambda name=name: self._ready_word(name) == "ready", name, name)  # type: ignore[misc]
             step.reach((number + 1) / len(waited_for))
@@ -206,12 +210,17 @@ class System:
         return path.read_text() if path.exists() else ""
 
     def _history_frac(self, step: Step) -> float:
+        """Return how much of the past is sent, then how much of it is rolled up."""
         word = self._ready_word("simulate")
-        if word == "ready":
-            return 1.0
-        frac = float(word.removeprefix("history ")) if word.startswith("history ") else 0.0
-        step.reach(frac)
-        return frac
+        sent = 1.0 if word == "ready" else float(word.removeprefix("history ") or 0.0)
+        if sent < 1.0:
+            step.reach(0.7 * sent)
+            return 0.0
+        with psycopg.connect(self.installation.runtime.owner_dsn) as owner:
+            due = roll_ups_due(owner, PacedClock(FilePace(self.installation.clock_file)).now())
+        step.say(f"{due} quarter hours to roll up" if due else "")
+        step.reach(0.9)
+        return 1.0 if due <= self.installation.runtime.simulated_sites else 0.0
 
     def _live_frac(self, step: Step) -> float:
         clock = PacedClock(FilePace(self.installation.clock_file))
