@@ -104,6 +104,10 @@ class LoadHistory:
         start = (self.start + first * self.step).astimezone(UTC)
         return phase_of(start, steps, self.step, self.zone, self.holidays)
 
+    def columns(self, first: int, steps: int) -> FloatArray:
+        """Return the values of columns [first, first + steps), shape (sites, steps)."""
+        return self.values[:, first : first + steps]
+
     def regressor(self, name_index: int, first: int, steps: int) -> FloatArray:
         """Return a regressor over columns [first, first + steps), shape (1 or sites, steps).
 
