@@ -4,41 +4,24 @@ Energy is counted as in `tools.site_needs`: what surely comes out at the termina
 is 1 and its charge efficiency is the share of charged energy that surely comes back.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from math import floor
 
 import numpy as np
 
 from telemetry.model.series import STEP, STEP_H
 from telemetry.model.site import FeederId, Site, SiteId
+from tools.candidates import MARGIN_FRAC, Candidate, candidates, floors_wh
 from tools.deps import Fleet
-from tools.eligible import ineligible
 from tools.errors import ToolUnavailableError
 from tools.goal import Constraint, PlanGoal, window_of
 from tools.outlook import FeederOutlook, look_ahead
 from tools.planning.problem import DispatchProblem, Floats, Objectives
-from tools.site_needs import Needs, Store, needs_of, store_of
+from tools.site_needs import needs_of, store_of
 
 MARGIN_W = 2.0  # off every power limit: setpoints are whole watts and numbers are rounded
-MARGIN_FRAC = 0.01  # of every floor, kept on top
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A site that may take part, with what it holds and needs.
-
-    `committed_wh` is what live plans will still draw before this one; `raised_wh` and `lowered_w` come from rejections.
-    """
-
-    site: Site
-    store: Store
-    needs: Needs
-    aux_ac_w: float
-    committed_wh: float = 0.0
-    raised_wh: float = 0.0
-    lowered_w: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,11 +53,13 @@ def build_problem(
     )
     if missing := [name for outlook in outlooks for name in outlook.missing]:
         raise ToolUnavailableError(f"no forecast over the window for {', '.join(missing[:5])}")
-    found, left_out = _candidates(fleet, goal, constraints, now, start, steps)
+    found, left_out = candidates(fleet, goal, constraints, now, start, steps)
     if not found:
         why = next(iter(left_out.values()), "these feeders have no sites")
         raise ToolUnavailableError(f"no site of {', '.join(feeder_ids)} can take part: {why}")
     problem = _arrays(fleet, found, outlooks, steps, constraints)
+    if goal.objective == "recharge":
+        problem = replace(problem, max_discharge_w=np.zeros_like(problem.max_discharge_w))
     goals = _objectives(goal, problem)
     return FleetProblem(
         problem=replace(problem, objectives=goals),
@@ -86,100 +71,6 @@ def build_problem(
     )
 
 
-def _candidates(
-    fleet: Fleet,
-    goal: PlanGoal,
-    constraints: Sequence[Constraint],
-    now: datetime,
-    start: datetime,
-    steps: int,
-) -> tuple[list[Candidate], dict[SiteId, str]]:
-    excluded = {
-        one.where: one.because or "left out after a rejection" for one in constraints if one.kind == "exclude"
-    }
-    excluded |= dict.fromkeys(goal.exclude_site_ids, "left out on request")
-    raised: dict[str, float] = defaultdict(float)
-    lowered: dict[str, float] = defaultdict(float)
-    for one in constraints:
-        if one.kind == "raise_floor":
-            raised[one.where] += one.amount
-        elif one.kind == "lower_cap":
-            lowered[one.where] += one.amount
-    found: list[Candidate] = []
-    left_out: dict[SiteId, str] = {}
-    for site in fleet.limits.sites.values():
-        if site.feeder_id not in goal.feeder_ids:
-            continue
-        verdict = excluded.get(site.site_id) or _bar(fleet, goal, site, now)
-        candidate = None if verdict else _candidate(fleet, goal, site, start, steps, raised, lowered)
-        if candidate is None or isinstance(candidate, str):
-            left_out[site.site_id] = verdict or str(candidate)
-        else:
-            found.append(candidate)
-    return found, left_out
-
-
-def _bar(fleet: Fleet, goal: PlanGoal, site: Site, now: datetime) -> str:
-    reasons = ineligible(fleet, site.site_id, now, charge_only=goal.objective == "recharge")
-    if reasons:
-        return reasons[0]
-    start, end = window_of(goal)
-    for live in fleet.state.live_plans:
-        overlaps = live.window_start < end and start < live.window_end
-        if overlaps and any(site.site_id == other.site_id for other in live.sites):
-            return f"is bound by live plan {live.plan_id}"
-    if site.bus.voltage_step_v > fleet.limits.policy.fine_voltage_step_v:
-        return "its controller is too coarse for partial power"
-    return ""
-
-
-def _candidate(
-    fleet: Fleet,
-    goal: PlanGoal,
-    site: Site,
-    start: datetime,
-    steps: int,
-    raised: dict[str, float],
-    lowered: dict[str, float],
-) -> Candidate | str:
-    reading = fleet.state.readings.get(site.site_id)
-    store, load = store_of(site, reading), fleet.state.load.get(site.site_id)
-    if store is None or reading is None or load is None:
-        return "its battery's state is not known"
-    needs = needs_of(fleet, site, (start - load.start) // STEP, steps, site.autonomy.autonomy_h)
-    out = Candidate(
-        site=site,
-        store=store,
-        needs=needs,
-        aux_ac_w=reading.aux_ac_w or 0.0,
-        committed_wh=_committed_wh(fleet, site.site_id, fleet.state.at),
-        raised_wh=raised[site.site_id],
-        lowered_w=lowered[site.site_id],
-    )
-    short = float(_floors(out).max()) - store.backup_wh + out.committed_wh
-    if goal.objective != "recharge" and short >= 0.0:
-        return f"holds {short / 1e3:.2f} kWh less than its backup reserve"
-    return out
-
-
-def _committed_wh(fleet: Fleet, site_id: SiteId, now: datetime) -> float:
-    """Return what live plans will still draw from a site's battery, Wh; what they charge is not counted on."""
-    drawn = 0.0
-    for live in fleet.state.live_plans:
-        past = max((now - live.window_start) // STEP, 0)
-        for other in live.sites:
-            if other.site_id == site_id:
-                drawn += sum(max(-w, 0.0) for w in other.schedule_w[past:]) * STEP_H
-    return drawn
-
-
-def _floors(one: Candidate) -> Floats:
-    """Return the energy to be held at the end of each step, margins included, Wh."""
-    need = np.array(one.needs.floor_wh[1:]) * (1.0 + MARGIN_FRAC) + one.raised_wh
-    before = np.array(one.needs.floor_wh[:-1]) * (1.0 + MARGIN_FRAC) + one.raised_wh
-    return np.maximum(np.maximum(need, before), max(one.store.dispatch_floor_wh, 0.0) + 1.0)
-
-
 def _arrays(
     fleet: Fleet,
     found: Sequence[Candidate],
@@ -189,10 +80,9 @@ def _arrays(
 ) -> DispatchProblem:
     policy = fleet.limits.policy
     off_feeder = {one.where: one.amount for one in constraints if one.kind == "lower_feeder"}
-    fewer_low = {one.where: one.amount for one in constraints if one.kind == "limit_low"}
     backup = np.array([max(one.store.backup_wh - one.committed_wh, 0.0) for one in found])
     ceiling = np.array([max(one.store.ceiling_wh - 1.0, 0.0) for one in found])
-    floor = np.minimum(np.array([_floors(one) for one in found]), ceiling[:, None])
+    floors = np.minimum(np.array([floors_wh(one) for one in found]), ceiling[:, None])
     efficiency = np.array([one.site.rectifiers.efficiency for one in found])
     lowered = np.array([one.lowered_w for one in found])[:, None]
     lower_w = np.array([one.needs.lower_w for one in found])
@@ -207,7 +97,7 @@ def _arrays(
     grid = grid - net_upper_w / efficiency[:, None]
     clusters = sorted({one.site.radio_cluster for one in found})
     reserve_load = np.maximum(net_upper_w.max(axis=1), 1.0)
-    low = floor.max(axis=1) + policy.cluster_low_margin_h * reserve_load
+    low = floors.max(axis=1) + policy.cluster_low_margin_h * reserve_load
     feeders = {outlook.feeder_id: number for number, outlook in enumerate(outlooks)}
     limit = [[o.limit_w - off_feeder.get(o.feeder_id, 0.0)] * steps for o in outlooks]
     export = [[fleet.limits.feeders[o.feeder_id].export_limit_w] * steps for o in outlooks]
@@ -215,7 +105,7 @@ def _arrays(
     return DispatchProblem(
         initial_wh=backup,
         usable_wh=np.maximum(np.maximum(ceiling, backup), 1.0),
-        floor_wh=floor,
+        floor_wh=floors,
         ceiling_wh=np.repeat(ceiling[:, None], steps, axis=1),
         max_charge_w=_limit(np.repeat(rate, steps, axis=1), lowered),
         max_discharge_w=_limit(
@@ -236,18 +126,36 @@ def _arrays(
         export_limit_w=np.array(export),
         radio_cluster=np.array([clusters.index(one.site.radio_cluster) for one in found], dtype=np.int64),
         low_wh=low,
-        low_share=np.array(
-            [_low_share(found, name, policy.max_cluster_low_frac, fewer_low) for name in clusters]
-        ),
+        low_share=_low_shares(fleet, found, clusters, outlooks[0].start, steps),
         reserve_load_w=reserve_load,
         eligible=np.ones(len(found), dtype=bool),
         discharge_budget_wh=np.array([_budget_wh(fleet, one) for one in found]),
     )
 
 
-def _low_share(found: Sequence[Candidate], cluster: str, frac: float, fewer: dict[str, float]) -> float:
-    size = sum(one.site.radio_cluster == cluster for one in found)
-    return max(frac - fewer.get(cluster, 0.0) / size, 0.0)
+def _low_shares(
+    fleet: Fleet, found: Sequence[Candidate], clusters: Sequence[str], start: datetime, steps: int
+) -> Floats:
+    """Return the share of each cluster's candidates that may be low: what its other sites leave of the policy's share."""
+    ours = {one.site.site_id for one in found}
+    shares: list[float] = []
+    for cluster in clusters:
+        members = [site for site in fleet.limits.sites.values() if site.radio_cluster == cluster]
+        others = [site for site in members if site.site_id not in ours]
+        allowed = floor(fleet.limits.policy.max_cluster_low_frac * len(members) + 1e-9)
+        allowed -= sum(_is_low(fleet, site, start, steps) for site in others)
+        shares.append(min(max(allowed, 0) / (len(members) - len(others)), 1.0))
+    return np.array(shares)
+
+
+def _is_low(fleet: Fleet, site: Site, start: datetime, steps: int) -> bool:
+    """Return whether a site that takes no part is near its floor anyway; what is not known counts as low."""
+    store, load = store_of(site, fleet.state.readings.get(site.site_id)), fleet.state.load.get(site.site_id)
+    if store is None or load is None:
+        return True
+    needs = needs_of(fleet, site, (start - load.start) // STEP, steps, site.autonomy.autonomy_h)
+    spare_wh = fleet.limits.policy.cluster_low_margin_h * max(*needs.net_upper_w, 1.0)
+    return store.backup_wh < max(needs.floor_wh) + spare_wh
 
 
 def _limit(power_w: Floats, lowered_w: Floats) -> Floats:

@@ -35,8 +35,8 @@ class Constraint(Arguments):
     """What one rejection taught: leave a site out, keep more in it, or let it move less.
 
     `exclude` needs no amount; `raise_floor` adds `amount` Wh to the site's floor; `lower_cap` takes `amount` W off its
-    power limits; `lower_feeder` takes `amount` W off what its feeder's sites may charge; `limit_low` lets `amount` fewer
-    sites of a radio cluster be low at once; `change_plan` is beyond numbers: the goal itself has to change.
+    power limits; `lower_feeder` takes `amount` W off what its feeder's sites may charge; `limit_low` keeps every site of
+    a radio cluster away from its floor; `change_plan` is beyond numbers: the goal itself has to change.
     """
 
     kind: Literal["exclude", "raise_floor", "lower_cap", "lower_feeder", "limit_low", "change_plan"]

@@ -35,7 +35,7 @@ def _lesson(one: GateConstraint, because: str) -> Constraint:
         case ConstraintKind.CAP_CHARGE_W if one.scope is Scope.FEEDER:
             return Constraint(kind="lower_feeder", where=one.where, amount=amount, because=because)
         case ConstraintKind.LIMIT_LOW_SITES:
-            return Constraint(kind="limit_low", where=one.where, amount=max(one.value, 1.0), because=because)
+            return Constraint(kind="limit_low", where=one.where, because=because)
         case _:
             return Constraint(kind="change_plan", where=one.where, because=because)
 
