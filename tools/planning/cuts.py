@@ -23,7 +23,7 @@ WORTH = 1e-3
 """A cut is added when it is broken by more than this share of its right-hand side."""
 WINDOW_ENDS = 3
 """End steps tried per run of equal sign."""
-LEVELS = 8
+LEVELS = 12
 """Sets A tried per window."""
 
 

@@ -26,13 +26,17 @@ class Reach:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Limits:
-    """What the sites of each group can do together, shape (groups, steps); sums, so no plan is excluded."""
+    """What the sites of each group can do together, shape (groups, steps); sums, so no plan is excluded.
+
+    `feeder_floor_wh`, shape (feeders, steps), is the same over all moved sites of a feeder: radio clusters reach across groups.
+    """
 
     charge_w: Floats
     discharge_w: Floats
     floor_wh: Floats
     ceiling_wh: Floats
     ramp_w: Floats
+    feeder_floor_wh: Floats
     reach: Reach
 
 
@@ -139,8 +143,11 @@ def _limits(
     problem = prepared.problem
     reach = _reach(prepared, floor_wh, ramp_w)
     floor = sum_by(group, reach.low_wh, count)
+    feeder = np.where(group >= 0, problem.feeder, -1)
+    feeder_floor = sum_by(feeder, reach.low_wh, problem.feeders)
     if clusters:
-        floor = floor + cluster_raise_wh(problem, group, reach.low_wh)
+        floor = floor + cluster_raise_wh(problem, group, reach.low_wh, count)
+        feeder_floor = feeder_floor + cluster_raise_wh(problem, feeder, reach.low_wh, problem.feeders)
     ceiling = sum_by(group, reach.high_wh, count)
     return Limits(
         charge_w=sum_by(group, reach.charge_w, count),
@@ -148,6 +155,7 @@ def _limits(
         floor_wh=np.minimum(floor, ceiling),
         ceiling_wh=ceiling,
         ramp_w=sum_by(group, ramp_w, count),
+        feeder_floor_wh=np.minimum(feeder_floor, sum_by(feeder, reach.high_wh, problem.feeders)),
         reach=reach,
     )
 

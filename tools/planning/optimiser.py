@@ -15,12 +15,12 @@ from tools.planning.prepare import Prepared, prepare
 from tools.planning.problem import DispatchProblem, Floats, Ints
 from tools.planning.relaxation import Relaxation, constant_cost
 from tools.planning.solution import DispatchSolution
-from tools.planning.split import Target, split
+from tools.planning.split import Splitter, Target
 from tools.planning.tradeoff import trade_off
 
 ROUNDS = 3
 MISSED_W = 1.0
-CUTS_LOOSE, CUTS_TIGHT, CUTS_PLAN = 5, 2, 3
+CUTS_LOOSE, CUTS_TIGHT, CUTS_PLAN = 6, 1, 4
 """Rounds of cuts for each of the three sets of limits, each starting from the cuts before it."""
 SPREAD_STEPS = 8.0
 """How evenly the split spreads what the first division missed, see `split`."""
@@ -49,8 +49,9 @@ def solve(problem: DispatchProblem, *, name: str = "best", rounds: int = ROUNDS)
     for programme in programmes:
         programme.be_frugal()
     target = _ask(programmes, groups, cuts=CUTS_PLAN)
-    nothing = _nothing(prepared, groups)
-    best = _rounds(prepared, groups, programmes, target, nothing=nothing, rounds=rounds)
+    splitter = Splitter(prepared, groups)
+    nothing = _nothing(prepared, groups, splitter)
+    best = _rounds(prepared, groups, programmes, target, splitter=splitter, nothing=nothing, rounds=rounds)
     return _solution(
         prepared,
         best,
@@ -87,21 +88,21 @@ def _ask(
     return Target(charge_w=wanted_charge, discharge_w=wanted_discharge)
 
 
-def _nothing(prepared: Prepared, groups: Groups) -> _Found:
+def _nothing(prepared: Prepared, groups: Groups, splitter: Splitter) -> _Found:
     """What floors, ramps from the start and recovery demand when nobody asks for anything."""
     zero = np.zeros((groups.count, prepared.problem.steps))
-    return _try(prepared, groups, Target(charge_w=zero, discharge_w=zero))
+    return _try(prepared, splitter, Target(charge_w=zero, discharge_w=zero))
 
 
 def _try(
     prepared: Prepared,
-    groups: Groups,
+    splitter: Splitter,
     target: Target,
     *,
     safe_w: Floats | None = None,
     base_w: Floats | None = None,
 ) -> _Found:
-    plan = split(prepared, groups, target, spread_steps=SPREAD_STEPS, base_w=base_w)
+    plan = splitter.split(target, spread_steps=SPREAD_STEPS, base_w=base_w)
     plan = _withdraw(prepared, plan, safe_w)
     return _judge(prepared.problem, plan)
 
@@ -141,6 +142,7 @@ def _rounds(
     programmes: list[Relaxation],
     target: Target,
     *,
+    splitter: Splitter,
     nothing: _Found,
     rounds: int,
 ) -> _Found:
@@ -150,7 +152,7 @@ def _rounds(
     best = nothing
     for number in range(rounds):
         base = goal.previous_w if follow else allocate(prepared, groups, target.charge_w - target.discharge_w)
-        found = _try(prepared, groups, target, safe_w=nothing.setpoint_w, base_w=base)
+        found = _try(prepared, splitter, target, safe_w=nothing.setpoint_w, base_w=base)
         best = _better(prepared.problem, best, found)
         if number + 1 == rounds:
             break

@@ -35,7 +35,6 @@ class Prepared:
         charge_cap_w: The same with the ramp into later steps.
         discharge_cap_w: The same with the ramp into later steps.
         sure_charge_w: Charge that every site can count on whatever the others do.
-        sure_discharge_w: Discharge that every site can count on whatever the others do.
         fixed_w: Setpoints of the recovery sites, zero elsewhere, shape (sites, steps).
         headroom_w: AC power that charging may add to each feeder, recovery taken off, shape (feeders, steps).
         room_w: AC power that discharging may take from each feeder, shape (feeders, steps).
@@ -56,7 +55,6 @@ class Prepared:
     charge_cap_w: Floats
     discharge_cap_w: Floats
     sure_charge_w: Floats
-    sure_discharge_w: Floats
     fixed_w: Floats
     headroom_w: Floats
     room_w: Floats
@@ -102,7 +100,7 @@ def prepare(problem: DispatchProblem) -> Prepared:
     return Prepared(
         problem=problem, eta_c=eta_c, eta_d=eta_d, eta_r=eta_r, active=rest & ~unused & ~duty, recovery=below | duty,
         unused=unused, floor_wh=floor, ceiling_wh=ceiling, own_charge_w=own_charge, own_discharge_w=own_discharge,
-        charge_cap_w=cap_c, discharge_cap_w=cap_d, sure_charge_w=sure_c, sure_discharge_w=sure_d, fixed_w=fixed + late,
+        charge_cap_w=cap_c, discharge_cap_w=cap_d, sure_charge_w=sure_c, fixed_w=fixed + late,
         headroom_w=np.maximum(headroom - by_feeder(problem, late / eta_r[:, None]), 0.0), room_w=room,
         viability=viability,
     )  # fmt: skip

@@ -31,7 +31,7 @@ def raised_floor_wh(problem: DispatchProblem, ceiling_wh: Floats) -> Floats:
         problem.radio_cluster[(problem.radio_cluster >= 0) & low_now], minlength=problem.low_share.shape[0]
     )
     left = allowed_low(problem) - all_low
-    gain = problem.low_wh - floor.max(axis=1)
+    gain = problem.low_wh - floor.mean(axis=1)
     asks = member[(gain[member] > 0.0) & ~low_now[member]]
     asks = asks[np.lexsort((-gain[asks], problem.radio_cluster[asks]))]
     cluster = problem.radio_cluster[asks]
@@ -44,7 +44,7 @@ def raised_floor_wh(problem: DispatchProblem, ceiling_wh: Floats) -> Floats:
     return floor
 
 
-def cluster_raise_wh(problem: DispatchProblem, group: Ints, floor_wh: Floats) -> Floats:
+def cluster_raise_wh(problem: DispatchProblem, group: Ints, floor_wh: Floats, groups: int) -> Floats:
     """Return what each group's floor may be raised by in a bound, shape (groups, steps).
 
     Of n members of one cluster in one group at most k are low at once, so at least n - k stay above their low mark:
@@ -54,8 +54,8 @@ def cluster_raise_wh(problem: DispatchProblem, group: Ints, floor_wh: Floats) ->
         problem: Its clusters, low marks and starts.
         group: Group of each site, -1 for none, shape (sites,).
         floor_wh: Floors before any cluster is considered, shape (sites, steps).
+        groups: How many groups there are.
     """
-    groups = int(group.max()) + 1 if group.size else 0
     out = np.zeros((groups, problem.steps))
     used = np.flatnonzero(
         (group >= 0) & (problem.radio_cluster >= 0) & (problem.initial_wh >= problem.low_wh)

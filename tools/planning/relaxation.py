@@ -158,6 +158,8 @@ class Relaxation:
         for column, limit in ((self._charge, prepared.headroom_w), (self._discharge, prepared.room_w)):
             row = rows.row(shape, -np.inf, limit[here] / KILO)
             rows.put(row[place], column, 1.0 / eta_r)
+        self._stored = rows.row(shape, -np.inf, np.inf)
+        rows.put(self._stored[place], self._energy, 1.0)
         if goal.excess_weight > 0.0:
             over = rows.column(shape, 0.0, np.inf, goal.excess_weight * KILO * step_h)
             row = rows.row(shape, -np.inf, problem.import_limit_w[here] / KILO - base)
@@ -245,8 +247,14 @@ class Relaxation:
         start = np.zeros_like(ramp)
         start[:, 0] = self._groups.start_w[mine] / KILO
         low, high = start - ramp, start + ramp
-        rows = self._ramp.ravel().astype(np.int32)
-        self._solver.changeRowsBounds(rows.size, rows, low.ravel(), high.ravel())  # type: ignore[attr-defined]
+        self._change_rows(self._ramp, low, high)
+        self._change_rows(
+            self._stored, limits.feeder_floor_wh[self._feeders] / KILO, np.full(self._stored.shape, np.inf)
+        )
+
+    def _change_rows(self, rows: Ints, low: Floats, high: Floats) -> None:
+        index = rows.ravel().astype(np.int32)
+        self._solver.changeRowsBounds(index.size, index, low.ravel(), high.ravel())  # type: ignore[attr-defined]
 
     def be_frugal(self) -> None:
         """From now on prefer, among plans of equal cost, the one that moves least: answers are no bounds any more."""

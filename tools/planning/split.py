@@ -35,52 +35,51 @@ class _State:
     left_wh: Floats
 
 
-def split(
-    prepared: Prepared, groups: Groups, target: Target, *, spread_steps: float, base_w: Floats | None = None
-) -> Floats:
-    """Return setpoints, shape (sites, steps), that keep every limit of every site and come close to `target`.
+class Splitter:
+    """Splits targets over the active sites, whose arrays are cut out once."""
 
-    Args:
-        prepared: Caps and viability tables.
-        groups: Which sites form which group.
-        target: What the relaxation asks of each group.
-        spread_steps: 1 brings the sites with most time left down to a common time at once, which serves energy best;
-            more spreads power evenly over the group, which serves ramps best.
-        base_w: Setpoints to start from, shape (sites, steps): only the difference to the target is spread. None for idle.
-    """
-    problem = prepared.problem
-    used = np.flatnonzero(prepared.active)
-    fleet = _Fleet(prepared, groups, used, base_w)
-    state = _State(
-        energy_wh=problem.initial_wh[used].copy(),
-        power_w=problem.start_w[used].copy(),
-        left_wh=problem.discharge_budget_wh[used].copy(),
-    )
-    out = prepared.fixed_w.copy()
-    for t in range(problem.steps):
-        power = fleet.step(t, state, target.charge_w[:, t] - target.discharge_w[:, t], spread_steps)
-        gain = stored_wh(power, fleet.eta_c, fleet.eta_d, problem.step_h)
-        spent = np.maximum(-power, 0.0) * problem.step_h
-        state = _State(energy_wh=state.energy_wh + gain, power_w=power, left_wh=state.left_wh - spent)
-        out[used, t] = power
-    return out
-
-
-class _Fleet:
-    """The active sites' arrays, cut out once."""
-
-    def __init__(self, prepared: Prepared, groups: Groups, used: Ints, base_w: Floats | None) -> None:
+    def __init__(self, prepared: Prepared, groups: Groups) -> None:
         problem, tables = prepared.problem, prepared.viability
-        self.eta_c, self.eta_d, self.eta_r = prepared.eta_c[used], prepared.eta_d[used], prepared.eta_r[used]
+        self._prepared, self._used = prepared, np.flatnonzero(prepared.active)
+        used = self._used
+        self._eta_c, self._eta_d, self._eta_r = (
+            prepared.eta_c[used],
+            prepared.eta_d[used],
+            prepared.eta_r[used],
+        )
         self._group, self._feeder, self._count = groups.of_site[used], problem.feeder[used], groups.count
         self._ramp, self._step_h = problem.ramp_w[used], problem.step_h
         self._charge, self._discharge = prepared.charge_cap_w[used], prepared.discharge_cap_w[used]
-        self._sure_discharge = prepared.sure_discharge_w[used]
         self._headroom, self._room, self._feeders = prepared.headroom_w, prepared.room_w, problem.feeders
         self._tables, self._budgeted = tables.only(used), bool(np.isfinite(problem.discharge_budget_wh).any())
-        self._base = None if base_w is None else base_w[used]
+        self._base: Floats | None = None
 
-    def step(self, t: int, state: _State, wanted_w: Floats, spread_steps: float) -> Floats:
+    def split(self, target: Target, *, spread_steps: float, base_w: Floats | None = None) -> Floats:
+        """Return setpoints, shape (sites, steps), that keep every limit of every site and come close to `target`.
+
+        Args:
+            target: What the relaxation asks of each group.
+            spread_steps: 1 brings the sites with most time left down to a common time at once, which serves energy best;
+                more spreads power evenly over the group, which serves ramps best.
+            base_w: Setpoints to start from, shape (sites, steps): only the difference to the target is spread. None for idle.
+        """
+        problem, used = self._prepared.problem, self._used
+        self._base = None if base_w is None else base_w[used]
+        state = _State(
+            energy_wh=problem.initial_wh[used].copy(),
+            power_w=problem.start_w[used].copy(),
+            left_wh=problem.discharge_budget_wh[used].copy(),
+        )
+        out = self._prepared.fixed_w.copy()
+        for t in range(problem.steps):
+            power = self._step(t, state, target.charge_w[:, t] - target.discharge_w[:, t], spread_steps)
+            gain = stored_wh(power, self._eta_c, self._eta_d, problem.step_h)
+            spent = np.maximum(-power, 0.0) * problem.step_h
+            state = _State(energy_wh=state.energy_wh + gain, power_w=power, left_wh=state.left_wh - spent)
+            out[used, t] = power
+        return out
+
+    def _step(self, t: int, state: _State, wanted_w: Floats, spread_steps: float) -> Floats:
         """Choose this step's power of every site."""
         low, high = self._range(t, state)
         zero = np.clip(0.0, low, high)
@@ -96,7 +95,7 @@ class _Fleet:
         if self._budgeted:
             low = np.maximum(low, budget_power_w(self._tables, state.left_wh, self._step_h))
         high = np.minimum(self._charge[:, t], state.power_w + self._ramp - EDGE_W)
-        top = highest_power_w(self._tables, t, state.energy_wh, self.eta_c)
+        top = highest_power_w(self._tables, t, state.energy_wh, self._eta_c)
         high = np.minimum(high, np.where(top < 0.0, top, np.maximum(top - EDGE_W, 0.0)))
         # Where both cannot be had the ramp goes first here; the row is withdrawn afterwards if that broke a limit.
         low = np.minimum(low, np.maximum(high, state.power_w - self._ramp))
@@ -117,8 +116,8 @@ class _Fleet:
         missing = wanted_w - sum_by(self._group, zero, self._count)
         down = (missing < 0.0)[self._group]
         need = self._tables.need_wh[t][:, GRID_SIDE]
-        spare = np.maximum(state.energy_wh - need, 0.0) * self.eta_d
-        free = np.maximum(self._tables.ceiling_wh[:, t] - state.energy_wh, 0.0) / self.eta_c
+        spare = np.maximum(state.energy_wh - need, 0.0) * self._eta_d
+        free = np.maximum(self._tables.ceiling_wh[:, t] - state.energy_wh, 0.0) / self._eta_c
         reference = np.maximum(np.where(down, self._discharge[:, t], self._charge[:, t]), 1e-3)
         hours = np.where(down, spare, free) / reference
         # Energy decides only when a site takes part; a site against its will is not pushed the other way.
@@ -140,14 +139,14 @@ class _Fleet:
     def _within_feeders(self, t: int, power: Floats, low: Floats, high: Floats) -> Floats:
         """Draw charging back to the feeder's headroom and discharging to its room for export."""
         for sign, limit, forced in ((1.0, self._headroom, low), (-1.0, self._room, high)):
-            part = np.maximum(sign * power, 0.0) / self.eta_r
-            must = np.minimum(np.maximum(sign * forced, 0.0) / self.eta_r, part)
+            part = np.maximum(sign * power, 0.0) / self._eta_r
+            must = np.minimum(np.maximum(sign * forced, 0.0) / self._eta_r, part)
             total = np.bincount(self._feeder, weights=part, minlength=self._feeders)
             least = np.bincount(self._feeder, weights=must, minlength=self._feeders)
             share = np.clip((limit[:, t] - EDGE_W - least) / np.maximum(total - least, 1e-9), 0.0, 1.0)[
                 self._feeder
             ]
-            power = np.where(sign * power > 0.0, sign * (must + share * (part - must)) * self.eta_r, power)
+            power = np.where(sign * power > 0.0, sign * (must + share * (part - must)) * self._eta_r, power)
         return power
 
 
