@@ -146,6 +146,8 @@ def _approval_gaps(
     who = ", ".join(approval.approvers) or "nobody"
     line = {plan.plan_id, *(other.plan_id for other in lineage_of(plan, state))}
     gaps: list[str] = []
+    if not approval.approvers:
+        gaps.append("an approval names nobody")
     if approval.envelope_digest != plan.envelope.digest():
         gaps.append(f"the approval of {who} is for another envelope")
     if approval.plan_id not in line:

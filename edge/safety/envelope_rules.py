@@ -11,7 +11,10 @@ from telemetry.model.site import SiteId
 
 
 def envelope_breaches(case: Case) -> list[Broken]:
-    """Return how the plan, with what its lineage already did, leaves the envelope: window, sites, power, energy."""
+    """Return how the plan, with what its lineage already did, leaves the envelope: window, sites, power, energy.
+
+    Doing less, down to nothing, is inside any power band: a site that drops out must not void the approval by itself.
+    """
     plan, envelope = case.plan, case.plan.envelope
     broken: list[Broken] = []
     if not (envelope.window_start <= plan.window_start and plan.window_end <= envelope.window_end):
@@ -66,12 +69,12 @@ def _site_breaches(bounds: SiteBounds, power: Power, used: tuple[float, float]) 
     """Return how one site leaves its own bounds."""
     excess = {
         "envelope_discharge_power": (
-            bounds.min_w - min(power.low_w),
+            min(0.0, bounds.min_w) - min(power.low_w),
             "W",
             "discharges harder than the envelope lets it",
         ),
         "envelope_charge_power": (
-            max(power.high_w) - bounds.max_w,
+            max(power.high_w) - max(0.0, bounds.max_w),
             "W",
             "charges harder than the envelope lets it",
         ),
@@ -103,14 +106,14 @@ def _total_breaches(case: Case, used_discharge_wh: float) -> list[Broken]:
         unit="W",
         text="discharges harder in total than the envelope",
         span=case.span,
-    ).judge(place, [w - envelope.total_min_w for w in low])
+    ).judge(place, [w - min(0.0, envelope.total_min_w) for w in low])
     most = StepRule(
         rule="S14",
         name="envelope_total",
         unit="W",
         text="charges harder in total than the envelope",
         span=case.span,
-    ).judge(place, [envelope.total_max_w - w for w in high])
+    ).judge(place, [max(0.0, envelope.total_max_w) - w for w in high])
     broken = [*least.broken, *most.broken]
     energy_wh = used_discharge_wh + sum(discharged_wh(power) for power in case.powers.values())
     if not energy_wh <= envelope.total_discharge_wh:

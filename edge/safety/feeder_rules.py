@@ -9,7 +9,7 @@ what the sites can take; where there is no headroom the recharge is deferred.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, repeat
-from operator import add, mul
+from operator import add, mul, sub
 
 from edge.safety.case import Case, Commitment, draws, feeds
 from edge.safety.eligibility import forecast_serves
@@ -24,7 +24,7 @@ _WAIT = 1  # steps between a release and the first recharge that is counted on
 
 @dataclass(slots=True, kw_only=True)
 class FeederSum:
-    """Sums over a feeder's sites by step, W at the AC side (`takes_w`: at the batteries), filled site by site."""
+    """Sums over a feeder's sites by step, W at the AC side, filled site by site."""
 
     upper_w: list[float]
     lower_w: list[float]
@@ -48,14 +48,14 @@ class FeederSum:
         self._add_own(track.site, track.outlook, track.aux_ac_w)
         self._add_commitments(track.site, track.commitments)
         if track.commitments:
-            self._add_taker(track.charge_cap_w)
+            self._add_taker(track.site, track.charge_cap_w)
 
     def add_unknown(self, site: Site, outlook: Outlook, commitments: tuple[Commitment, ...]) -> None:
         """Add a site whose battery is not known: its load, and recharge as hard as its rectifiers can."""
         self._add_own(site, outlook, 0.0)
         self._add_commitments(site, commitments)
         if commitments:
-            self._add_taker([site.rectifiers.secure_w] * len(self.takes_w))
+            self._add_taker(site, [site.rectifiers.secure_w] * len(self.takes_w))
 
     def _add_own(self, site: Site, outlook: Outlook, aux_ac_w: float) -> None:
         efficiency, exports = site.rectifiers.efficiency, site.inverter is not None
@@ -76,8 +76,9 @@ class FeederSum:
             if 0 <= step < len(self.lower_w):
                 self.lower_w[step] -= w / site.rectifiers.efficiency
 
-    def _add_taker(self, caps_w: Sequence[float]) -> None:
-        self.takes_w = list(map(add, self.takes_w, map(max, caps_w, repeat(0.0))))
+    def _add_taker(self, site: Site, caps_w: Sequence[float]) -> None:
+        per_w = 1.0 / site.rectifiers.efficiency
+        self.takes_w = list(map(add, self.takes_w, [w * per_w for w in map(max, caps_w, repeat(0.0))]))
 
     def add_plan(self, track: Track) -> None:
         """Add what the plan asks of the site."""
@@ -89,7 +90,7 @@ class FeederSum:
             total - min(0.0, w) * per_w for total, w in zip(self.discharge_w, track.power.low_w, strict=True)
         ]
         if not track.commitments:
-            self._add_taker(track.charge_cap_w)
+            self._add_taker(track.site, track.charge_cap_w)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,11 +210,7 @@ def _recharged_wh(track: Track, headroom: Headroom) -> list[float]:
 
 def _hardest_wh(track: Track, back_wh: Sequence[float]) -> list[float]:
     """Return the highest floor still to come at each instant, less what is put back before it is due, Wh."""
-    idle_wh = track.pack.backup_wh
-    due = [
-        min(floor + gone, idle_wh) - back
-        for floor, gone, back in zip(track.outlook.floor_wh, track.committed_wh, back_wh, strict=True)
-    ]
-    hardest = list(accumulate(reversed(due), max))
+    due = map(sub, track.due_wh, back_wh)
+    hardest = list(accumulate(reversed(list(due)), max))
     hardest.reverse()
     return hardest

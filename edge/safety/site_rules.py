@@ -5,6 +5,7 @@ that a NaN is refused.
 """
 
 from itertools import pairwise
+from operator import sub
 
 from edge.plan import GridReserve
 from edge.safety.case import Case, Day, Power, charged_wh, discharged_wh, draws, feeds
@@ -17,15 +18,15 @@ from telemetry.model.series import STEP_H
 def autonomy_floor(track: Track, case: Case) -> list[Outcome]:
     """S1: backup above the floor wherever the site discharges, and never below both the floor and the idle level."""
     left, floor, place = track.left_wh, track.outlook.floor_wh, at_site(track.site.site_id)
-    idle_wh = track.pack.backup_wh
-    low, last = track.power.low_w, case.steps
+    last = case.steps
     active = [False] * (last + 1)
-    for step, w in enumerate(low):
+    for step, w in enumerate(track.power.low_w):
         if w < 0.0:
             active[step] = active[step + 1] = True
+    idle = map(sub, track.due_wh, track.committed_wh)
     margins = [
-        level - (need if busy else min(need, idle_wh - gone))
-        for level, need, busy, gone in zip(left, floor, active, track.committed_wh, strict=False)
+        level - (max(need, least) if busy else least)
+        for level, need, least, busy in zip(left, floor, idle, active, strict=False)
     ]
     keep = StepRule(
         rule="S1",

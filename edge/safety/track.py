@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
+from operator import add, sub
 
 from edge.safety.battery import Pack, pack_from
 from edge.safety.case import Case, Commitment, Power, committed_wh, discharged_wh, draws
@@ -41,7 +43,20 @@ class Track:
     @property
     def left_wh(self) -> list[float]:
         """Backup surely left at each instant of the window, Wh above the disconnect."""
-        return [level - gone for level, gone in zip(self.level_wh, self.committed_wh, strict=False)]
+        return list(map(sub, self.level_wh, self.committed_wh))
+
+    @property
+    def due_wh(self) -> list[float]:
+        """What `level_wh` must not fall below, at each instant up to the horizon, whatever the site does then, Wh.
+
+        The autonomy floor with what other plans draw; where it exceeds, here or a step away, what the site would hold
+        without the plan, just that: the plan must not make it worse. A step away, because within a step the floor may
+        cross that level while the battery is still below it.
+        """
+        floor = list(map(add, self.outlook.floor_wh, self.committed_wh))
+        idle_wh = self.pack.backup_wh
+        highest = map(max, floor, [*floor[1:], floor[-1]], [floor[0], *floor[:-1]])
+        return [need if high <= idle_wh else idle_wh for need, high in zip(floor, highest, strict=True)]
 
 
 def charge_caps_w(site: Site, max_charge_w: float, outlook: Outlook, aux_ac_w: float) -> list[float]:
@@ -53,7 +68,7 @@ def charge_caps_w(site: Site, max_charge_w: float, outlook: Outlook, aux_ac_w: f
     shelf_w = min(
         site.rectifiers.secure_w, (site.grid_import_limit_w - aux_ac_w) * site.rectifiers.efficiency
     )
-    return [min(max_charge_w, shelf_w - net) for net in outlook.net_upper_w]
+    return list(map(min, repeat(max_charge_w), [shelf_w - net for net in outlook.net_upper_w]))
 
 
 def level_rows(pack: Pack, power: Power, outlook: Outlook, *, coarse: bool) -> list[float]:

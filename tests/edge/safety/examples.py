@@ -7,6 +7,7 @@ one site draws 1024 W (896..1152 W), holds 11776 Wh above its disconnect and mus
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from edge.plan import (
     Approval,
@@ -309,13 +310,41 @@ def a_policy_table(**changes: object) -> Mapping[str, object]:
     return {"version": 1, "automatic": scope, "one_person": one, "two_persons": two, **changes}
 
 
-def with_reading(state: FleetState, site_id: str = SITE, **changes: object) -> FleetState:
+def with_reading(state: FleetState, site_id: str = SITE, /, **changes: Any) -> FleetState:
     """Return the state with one site's reading changed."""
     key = SiteId(site_id)
-    return replace(state, readings={**state.readings, key: replace(state.readings[key], **changes)})  # type: ignore[arg-type]
+    return replace(state, readings={**state.readings, key: replace(state.readings[key], **changes)})
 
 
-def with_status(state: FleetState, site_id: str = SITE, **changes: object) -> FleetState:
+def with_status(state: FleetState, site_id: str = SITE, /, **changes: Any) -> FleetState:
     """Return the state with one site's status changed."""
     key = SiteId(site_id)
-    return replace(state, statuses={**state.statuses, key: replace(state.statuses[key], **changes)})  # type: ignore[arg-type]
+    return replace(state, statuses={**state.statuses, key: replace(state.statuses[key], **changes)})
+
+
+def names(verdict: object) -> set[str]:
+    """Return the broken rules of a verdict as `S1 autonomy_floor`; empty if it is approved."""
+    return {f"{one.rule} {one.name}" for one in getattr(verdict, "broken", ())}
+
+
+def flat(state: FleetState, site_id: str = SITE, median_w: float = 1024.0) -> FleetState:
+    """Return the state with a site whose load is known to the watt."""
+    key = SiteId(site_id)
+    return replace(state, load={**state.load, key: a_forecast(key, median_w=median_w, spread_w=(0.0,) * 9)})
+
+
+def with_site(limits: Limits, site_id: str = SITE, /, **changes: Any) -> Limits:
+    """Return the limits with one site changed."""
+    key = SiteId(site_id)
+    return replace(limits, sites={**limits.sites, key: replace(limits.sites[key], **changes)})
+
+
+def with_battery(limits: Limits, site_id: str = SITE, /, **changes: Any) -> Limits:
+    """Return the limits with one site's battery changed."""
+    battery = replace(limits.sites[SiteId(site_id)].battery, **changes)
+    return with_site(limits, site_id, battery=battery)
+
+
+def with_envelope(plan: Plan, /, **changes: Any) -> Plan:
+    """Return the plan with its envelope changed."""
+    return replace(plan, envelope=replace(plan.envelope, **changes))
