@@ -89,7 +89,7 @@ def margins_h(outcome: Outcome) -> dict[str, float]:
     for verdict in reversed(outcome.verdicts):
         margins = verdict["doc"].get("margins") or []
         if margins:
-            return {margin["site_id"]: float(margin["margin_h"]) for margin in margins}
+            return {margin["site_id"]: float(margin["autonomy_h"]) for margin in margins}
     return {}
 
 
@@ -176,7 +176,7 @@ def _plans_table(outcome: Outcome) -> Table:
             f"{one['relief_kw']:.1f}",
             f"{one['discharge_kwh']:.1f}",
             f"{one['cycles']:.3f}",
-            f"{one['least_margin_h']:.2f}" if one.get("least_margin_h") is not None else "",
+            f"{one['reserve_margin_h']:.2f}",
             f"{one['gap_pct']:.2f}",
         )
     return table
