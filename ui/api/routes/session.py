@@ -1,0 +1,113 @@
+"""Logging in and out, and who one is."""
+
+from datetime import datetime
+from http import HTTPStatus
+
+from fastapi import APIRouter, Request, Response
+
+from ui.api.access import Caller, ServicesHere, may, person
+from ui.api.passwords import make_token, token_hash
+from ui.api.problems import ApiError, documented
+from ui.api.roles import Principal, PrincipalKind, Role
+from ui.api.schemas import Login, Me, PasswordChange, Session
+from ui.api.services import Services
+
+router = APIRouter(prefix="/v1", tags=["session"])
+_REFUSED = "the name or the password is wrong, or the account is locked or closed"
+
+
+@router.post(
+    "/session",
+    status_code=HTTPStatus.CREATED,
+    responses=documented(401, 422, 429, 500, 503),
+    openapi_extra={"x-role": "nobody", "security": []},
+)
+async def log_in(login: Login, request: Request, services: ServicesHere) -> Session:
+    """Log in; five wrong passwords in a row lock the account for a quarter of an hour."""
+    address = request.client.host if request.client else ""
+    return await open_session(services, login.name, login.password, address)
+
+
+async def open_session(services: Services, name: str, password: str, address: str) -> Session:
+    """Check a login and return a session.
+
+    Raises:
+        ApiError: Wrong, locked, closed (all told alike), or too many tries.
+    """
+    if wait_s := services.logins.wait_s(address):
+        raise ApiError(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            f"too many logins; wait {wait_s:.0f} s",
+            headers={"Retry-After": str(max(1, round(wait_s)))},
+        )
+    wall, at = services.wall(), services.clock.now()
+    user = await services.accounts.user(name)
+    locked = user is not None and user.locked_until is not None and wall < user.locked_until
+    barred = user is None or locked or not user.active
+    # A barred account takes as long as a wrong password, and says no more.
+    if not await services.passwords.fits(None if user is None or barred else user.password_hash, password):
+        services.metrics.refused_logins += 1
+        if user is not None and not locked:
+            await services.accounts.count_failure(
+                user.name,
+                lock_after=services.settings.lock_after,
+                locked_until=wall + services.settings.lock_for,
+                at=at,
+                wall=wall,
+            )
+        raise ApiError(HTTPStatus.UNAUTHORIZED, _REFUSED)
+    assert user is not None
+    token = make_token()
+    expires_at = wall + services.settings.session_for
+    hashed = token_hash(token)
+    await services.accounts.open_session(user.name, hashed, expires_at=expires_at, at=at, wall=wall)
+    return Session(token=token, me=me_of_user(user.name, user.role, expires_at))
+
+
+@router.delete("/session", status_code=HTTPStatus.NO_CONTENT, **may(Role.VIEWER))
+async def log_out(services: ServicesHere, caller: Caller) -> Response:
+    """End this session."""
+    await services.accounts.close_session(person(caller), caller.token_hash, at=services.clock.now())
+    services.gatekeeper.forget()
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+@router.get("/me", **may(Role.SITE))
+async def me(caller: Caller) -> Me:
+    """Say who is asking."""
+    return me_of(caller)
+
+
+@router.put("/me/password", status_code=HTTPStatus.NO_CONTENT, **may(Role.VIEWER, 409))
+async def change_password(change: PasswordChange, services: ServicesHere, caller: Caller) -> Response:
+    """Take a new password; all one's sessions end."""
+    name = person(caller)
+    user = await services.accounts.user(name)
+    if user is None or not await services.passwords.fits(user.password_hash, change.old_password):
+        raise ApiError(HTTPStatus.CONFLICT, "the old password does not fit", field="old_password")
+    await services.accounts.change_user(
+        name,
+        role=None,
+        active=None,
+        password_hash=await services.passwords.hash(change.new_password),
+        who=name,
+        at=services.clock.now(),
+    )
+    services.gatekeeper.forget()
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+def me_of(caller: Principal) -> Me:
+    """Return a principal as it is shown."""
+    return Me(
+        name=caller.name,
+        kind=caller.kind.value,
+        role=caller.role.value,
+        site_id=caller.site_id,
+        expires_at=caller.expires_at,
+    )
+
+
+def me_of_user(name: str, role: Role, expires_at: datetime) -> Me:
+    """Return a user as it is shown."""
+    return Me(name=name, kind=PrincipalKind.USER.value, role=role.value, site_id="", expires_at=expires_at)

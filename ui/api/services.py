@@ -1,0 +1,160 @@
+"""What the API works with, opened and closed together."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from edge.safety.policy import ApprovalPolicy, load_policy
+from telemetry.db import open_async_pool
+from telemetry.model.clock import Clock, read_wall
+from telemetry.reading_store import ReadingStore
+from telemetry.registry_store import RegistryStore
+from tools.anomaly.incident_store import IncidentStore
+from tools.forecasting.forecast_store import ForecastStore
+from tools.planning.audit_store import AuditStore
+from tools.planning.dispatch_store import DispatchStore
+from tools.planning.plan_store import PlanStore
+from ui.api.account_store import AccountStore
+from ui.api.decision_store import DecisionStore
+from ui.api.fleet_feed import FleetFeed
+from ui.api.fleet_store import FleetStore
+from ui.api.gatekeeper import Gatekeeper
+from ui.api.idempotency_store import IdempotencyStore
+from ui.api.metrics import Metrics
+from ui.api.notice_hub import NoticeHub
+from ui.api.passwords import Passwords
+from ui.api.settings import ApiSettings
+from ui.api.thread_view_store import ThreadViewStore
+from ui.api.throttle import Throttle
+from ui.api.view_store import ViewStore
+
+_CONNECTIONS = 12
+_TIDY_EVERY_S = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The stores, opened with the API's role, and what all requests share.
+
+    Attributes:
+        dsn: For the connections that a telemetry upload opens.
+        clock: Domain time.
+        wall: Wall time, for sessions and lock-outs.
+        policy: Who must approve what, read afresh at each call.
+        secret: Keys the forms of the approval page.
+    """
+
+    dsn: str
+    clock: Clock
+    wall: Callable[[], datetime]
+    settings: ApiSettings
+    policy: Callable[[], ApprovalPolicy]
+    secret: bytes
+    pool: AsyncConnectionPool[AsyncConnection]
+    passwords: Passwords
+    gatekeeper: Gatekeeper
+    logins: Throttle
+    metrics: Metrics
+    accounts: AccountStore
+    idempotency: IdempotencyStore
+    views: ViewStore
+    decisions: DecisionStore
+    threads: ThreadViewStore
+    feed: FleetFeed
+    hub: NoticeHub
+    plans: PlanStore
+    dispatch: DispatchStore
+    readings: ReadingStore
+    registry: RegistryStore
+    forecasts: ForecastStore
+    incidents: IncidentStore
+    audit: AuditStore
+
+
+@asynccontextmanager
+async def open_services(
+    dsn: str,
+    *,
+    clock: Clock,
+    policy_file: Path,
+    secret: bytes,
+    settings: ApiSettings | None = None,
+    wall: Callable[[], datetime] = read_wall,
+) -> AsyncIterator[Services]:
+    """Open everything, keep the shared tasks running, and close it all at the end."""
+    chosen = settings or ApiSettings()
+    pool = await open_async_pool(dsn, application_name="cellwatt-api", min_size=2, max_size=_CONNECTIONS)
+    services = _wired(dsn, pool, clock, policy_file, secret, chosen, wall)
+    tasks = [
+        asyncio.create_task(services.hub.run()),
+        asyncio.create_task(services.feed.run()),
+        asyncio.create_task(_tidy(services)),
+    ]
+    try:
+        yield services
+    finally:
+        services.hub.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        services.passwords.close()
+        await pool.close()
+
+
+def _wired(
+    dsn: str,
+    pool: AsyncConnectionPool[AsyncConnection],
+    clock: Clock,
+    policy_file: Path,
+    secret: bytes,
+    settings: ApiSettings,
+    wall: Callable[[], datetime],
+) -> Services:
+    accounts, registry = AccountStore(pool), RegistryStore(pool)
+
+    async def listen() -> AsyncConnection:
+        return await AsyncConnection.connect(dsn, autocommit=True, application_name="cellwatt-api-listen")
+
+    return Services(
+        dsn=dsn,
+        clock=clock,
+        wall=wall,
+        settings=settings,
+        policy=lambda: load_policy(policy_file),
+        secret=secret,
+        pool=pool,
+        passwords=Passwords(at_once=settings.logins_at_once),
+        gatekeeper=Gatekeeper(accounts, wall, settings),
+        logins=Throttle(settings.login_rate_per_s, settings.login_burst, time.monotonic),
+        metrics=Metrics(),
+        accounts=accounts,
+        idempotency=IdempotencyStore(pool),
+        views=ViewStore(pool),
+        decisions=DecisionStore(pool),
+        threads=ThreadViewStore(pool),
+        feed=FleetFeed(FleetStore(pool), registry, clock, settings),
+        hub=NoticeHub(listen),
+        plans=PlanStore(pool),
+        dispatch=DispatchStore(pool),
+        readings=ReadingStore(pool),
+        registry=registry,
+        forecasts=ForecastStore(pool),
+        incidents=IncidentStore(pool),
+        audit=AuditStore(pool),
+    )
+
+
+async def _tidy(services: Services) -> None:
+    """Forget old answers, now and then."""
+    while True:
+        with suppress(psycopg.OperationalError):
+            await services.idempotency.purge(services.clock.now() - services.settings.keep_answers)
+        await asyncio.sleep(_TIDY_EVERY_S)

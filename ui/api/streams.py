@@ -1,0 +1,58 @@
+"""Server-sent events: one line format, a heartbeat, an end when the credentials end or the server closes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from fastapi.responses import StreamingResponse
+
+from ui.api.roles import Principal
+from ui.api.services import Services
+
+MEDIA_TYPE = "text/event-stream"
+HEARTBEAT = b": alive\n\n"
+RETRY = b"retry: 2000\n\n"
+
+
+def sse(kind: str, body: Any, number: int | None = None) -> bytes:
+    """Return one event; its body is JSON on one line."""
+    head = b"" if number is None else b"id: %d\n" % number
+    return head + b"event: " + kind.encode() + b"\ndata: " + msgspec.json.encode(body) + b"\n\n"
+
+
+def stream(events: AsyncIterator[bytes], services: Services) -> StreamingResponse:
+    """Return a streaming answer that is counted while it is open."""
+    return StreamingResponse(
+        _counted(events, services),
+        HTTPStatus.OK,
+        media_type=MEDIA_TYPE,
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+async def _counted(events: AsyncIterator[bytes], services: Services) -> AsyncIterator[bytes]:
+    services.metrics.streams += 1
+    try:
+        yield RETRY
+        async for event in events:
+            yield event
+    finally:
+        services.metrics.streams -= 1
+
+
+async def still_in(services: Services, caller: Principal) -> bool:
+    """Return whether a stream may go on: the server is up and the credentials are still good."""
+    if services.hub.closing.is_set() or services.wall() >= caller.expires_at:
+        return False
+    return await services.gatekeeper.holder(caller.token_hash) is not None
+
+
+async def woken_within(woken: asyncio.Event, seconds: float) -> bool:
+    """Return whether an event came within the time."""
+    try:
+        await asyncio.wait_for(woken.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True
