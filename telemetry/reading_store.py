@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from psycopg import AsyncConnection, sql
 from psycopg.rows import AsyncRowFactory, dict_row
 from psycopg_pool import AsyncConnectionPool
@@ -102,6 +104,48 @@ class ReadingStore:
             cursor = await connection.execute(query, [list(site_ids), start, end])
             for site_id, bucket, value, completeness in await cursor.fetchall():
                 found[SiteId(site_id)].append(Bucket(start=bucket, value=value, completeness=completeness))
+        return found
+
+    async def grid(
+        self, metrics: Sequence[str], site_ids: Sequence[SiteId], start: datetime, end: datetime
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """Return quarter-hour values of several metrics as arrays, NaN where nothing was measured.
+
+        Args:
+            metrics: Names out of `METRICS`, or `completeness`.
+            site_ids: Rows, in this order.
+            start: Begin of the first column, on a quarter of an hour.
+            end: End of the last column.
+
+        Returns:
+            By metric, shape (sites, steps), 15-minute steps.
+
+        Raises:
+            ValueError: No such metric, or `start` is not on a quarter of an hour.
+        """
+        if start.timestamp() % STEP.total_seconds():
+            raise ValueError(f"start {start.isoformat()} is not on a quarter of an hour")
+        steps = (end - start) // STEP
+        known = (*METRICS, "completeness")
+        # One array per site and metric, made in the database: 10 x less to carry and to parse than a row each.
+        query = sql.SQL(
+            "SELECT site_id, array_agg(extract(epoch FROM bucket)::int8 ORDER BY bucket), {} FROM rollup"
+            " WHERE site_id = ANY(%s) AND bucket >= %s AND bucket < %s GROUP BY site_id"
+        ).format(
+            sql.SQL(", ").join(
+                sql.SQL("array_agg({} ORDER BY bucket)").format(_column(metric, known)) for metric in metrics
+            )
+        )
+        found = {metric: np.full((len(site_ids), steps), np.nan, dtype=np.float32) for metric in metrics}
+        rows = {site_id: row for row, site_id in enumerate(site_ids)}
+        async with self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
+            await cursor.execute(query, [list(site_ids), start, end])
+            async for site_id, buckets, *columns in cursor:
+                places = (np.array(buckets) - int(start.timestamp())) // int(STEP.total_seconds())
+                for metric, values in zip(metrics, columns, strict=True):
+                    found[metric][rows[site_id], places] = np.array(
+                        values, dtype=np.float32
+                    )  # None becomes NaN
         return found
 
     async def window(

@@ -2,6 +2,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 
+import numpy as np
 import psycopg
 import pytest
 from psycopg_pool import AsyncConnectionPool
@@ -73,6 +74,21 @@ async def test_buckets_are_quarter_hour_means(
         (NOW, 2070.0, 1.0),
         (NOW + timedelta(minutes=15), 2220.0, 1.0),
     ]
+
+
+async def test_a_grid_holds_the_same_as_buckets_and_nan_where_nothing_was_measured(
+    api_pool: AsyncConnectionPool[psycopg.AsyncConnection], stored: None
+) -> None:
+    sites = [SiteId("cbs-9999"), SITE]
+    grid = await ReadingStore(api_pool).grid(["load_w", "completeness"], sites, NOW, NOW + timedelta(hours=1))
+    np.testing.assert_array_equal(grid["load_w"], [[np.nan] * 4, [2070.0, 2220.0, np.nan, np.nan]])
+    np.testing.assert_array_equal(grid["completeness"][1], [1.0, 1.0, np.nan, np.nan])
+    with pytest.raises(ValueError, match="metric"):
+        await ReadingStore(api_pool).grid(["genset_absent"], sites, NOW, NOW + timedelta(hours=1))
+    with pytest.raises(ValueError, match="quarter"):
+        await ReadingStore(api_pool).grid(
+            ["load_w"], sites, NOW + timedelta(seconds=1), NOW + timedelta(hours=1)
+        )
 
 
 async def test_a_window_keeps_extremes_when_it_is_thinned(
