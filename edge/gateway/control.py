@@ -53,7 +53,8 @@ class Loop:
 
     `want_v` is the voltage before rounding to the device's step, `ohm` the present estimate of the battery's
     resistance, `rest_v` of the voltage at which discharge begins, seen at `rest_soc_frac` (None: not yet seen).
-    `last_v`, `last_a` are the discharge sample that `ohm` is learned from.
+    `last_v`, `last_a` are the discharge sample that `ohm` is learned from; `after_w` the battery power expected right
+    after the write (None: not known).
     """
 
     want_v: float
@@ -65,6 +66,7 @@ class Loop:
     last_v: float = 0.0
     last_a: float = 0.0
     held: Reason | None = None
+    after_w: float | None = None
 
 
 def start_loop(capabilities: Capabilities, limits: OwnLimits) -> Loop:
@@ -86,6 +88,7 @@ def at_float(loop: Loop, capabilities: Capabilities, charge_limit_a: float = 0.0
         charge_limit_a=charge_limit_a,
         last_a=0.0,
         held=None,
+        after_w=None,
     )
 
 
@@ -122,13 +125,17 @@ def _discharge(
     want_v = _move(learned, wanted_a, actual_a, sample, limits)
     bounded_v = max(floor_v, min(capabilities.float_v, want_v))
     short = actual_a - wanted_a > max(1.0, 0.05 * -wanted_a)
+    volts = _on_grid(bounded_v, floor_v, capabilities)
+    follows = actual_a < -_IDLE_A and not sample.bus_v > loop.volts + _FREE_V
+    after_a = actual_a + (volts - loop.volts) / learned.ohm
     held = Reason.BACKSTOP if short and bounded_v <= floor_v and loop.volts <= floor_v + 0.01 else None
     return replace(
         learned,
         want_v=bounded_v,
-        volts=_on_grid(bounded_v, floor_v, capabilities),
+        volts=volts,
         charge_limit_a=0.0,
         held=held,
+        after_w=after_a * sample.bus_v if follows else None,
     )
 
 

@@ -189,7 +189,7 @@ class GatewayCore:
             asked = advance(
                 duty,
                 sample,
-                self._loop.held,
+                self._loop,
                 self.config.limits,
                 now,
                 period,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from edge.gateway.control import NO_ENERGY, Quarter, corrected_w
+from edge.gateway.control import NO_ENERGY, Loop, Quarter, corrected_w
 from edge.gateway.limits import OwnLimits, Reason, allow, terminal_w
 from edge.gateway.schedule import quarter_end, ramped_w, setpoint_at
 from edge.modbus.port import FieldSample
@@ -50,7 +50,7 @@ class Asked:
 def advance(
     duty: Duty,
     sample: FieldSample,
-    held: Reason | None,
+    loop: Loop,
     limits: OwnLimits,
     now: datetime,
     period: timedelta,
@@ -61,36 +61,35 @@ def advance(
     Args:
         duty: As it was after the last step.
         sample: The scan made now.
-        held: What kept the loop from its target over the stretch (backstop, battery acceptance), or None.
+        loop: As it was written after the last step.
         limits: The site's own.
         now: The instant of the scan.
         period: How long until the next step, expected.
         ramp_w_per_s: How fast a setpoint may grow, W/s.
     """
     elapsed = max(timedelta(0), now - duty.at)
-    booked = _book(duty, sample, held, now, elapsed)
+    booked = _book(duty, sample, loop, now, elapsed)
     asked_w = setpoint_at(duty.command, now)
     ramped = ramped_w(booked.set_w, asked_w, ramp_w_per_s, period.total_seconds())
     allowed = allow(asked_w, sample, limits)
     set_w = ramped if abs(ramped) < abs(allowed.power_w) else allowed.power_w
     left = quarter_end(now) - now
     wanted = allow(corrected_w(set_w, booked.quarter, left, period), sample, limits)
-    reason = allowed.reason or held
+    reason = allowed.reason or loop.held
     return Asked(
         duty=replace(booked, at=now, asked_w=asked_w, set_w=set_w, reason=reason),
         target_w=wanted.power_w,
     )
 
 
-def _book(duty: Duty, sample: FieldSample, held: Reason | None, now: datetime, elapsed: timedelta) -> Duty:
+def _book(duty: Duty, sample: FieldSample, loop: Loop, now: datetime, elapsed: timedelta) -> Duty:
     """Return the duty with the stretch up to now in its account; a quarter's end splits the stretch."""
     hours = elapsed.total_seconds() / 3600.0
     if hours == 0.0:
         return duty
-    # Writes follow a scan at once and the cabinet answers in well under a period: the power found now held since then.
-    mean_w = terminal_w(sample)
+    mean_w = mean_power_w(terminal_w(sample), loop.after_w)
     asked_w = setpoint_at(duty.command, duty.at + elapsed / 2)
-    left_w = _left_w(duty, asked_w, mean_w, held)
+    left_w = _left_w(duty, asked_w, mean_w, loop.held)
     limited_wh = duty.limited_wh + max(0.0, abs(asked_w) - abs(left_w)) * hours
     border = quarter_end(duty.at)
     if now < border:
@@ -98,6 +97,18 @@ def _book(duty: Duty, sample: FieldSample, held: Reason | None, now: datetime, e
     else:
         quarter = NO_ENERGY.add(left_w, mean_w, now - border)
     return replace(duty, quarter=quarter, limited_wh=limited_wh)
+
+
+def mean_power_w(found_w: float, after_w: float | None) -> float:
+    """Return the mean power since the last write.
+
+    The cabinet answers a write in well under a period, so the power found now held since then, save for the slow
+    fall of the battery's voltage: halfway between what the write should have given and what is found, as long as the
+    two agree to a tenth.
+    """
+    if after_w is None or not abs(after_w - found_w) <= 0.1 * abs(found_w):
+        return found_w
+    return 0.5 * (after_w + found_w)
 
 
 def _left_w(duty: Duty, asked_w: float, mean_w: float, held: Reason | None) -> float:
