@@ -106,10 +106,10 @@ class Ingest:
                 await self._wait_for_work()
                 if self._taken:
                     await self._flush()
-                if time.monotonic() - rolled_s >= self.settings.roll_up_every.total_seconds():
-                    # A backlog (history that was just imported) goes on at once, with flushes in between.
-                    if await self._roll_up() < MOST_BUCKETS:
-                        rolled_s = time.monotonic()
+                due = time.monotonic() - rolled_s >= self.settings.roll_up_every.total_seconds()
+                # A backlog (history that was just imported) goes on at once, with flushes in between.
+                if due and await self._roll_up() < MOST_BUCKETS:
+                    rolled_s = time.monotonic()
         finally:
             if self._connection is not None:
                 self._connection.close()
