@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -78,11 +79,11 @@ class HeadFile:
             self._cut_torn_line(sum(len(line) for line in lines[:-1]))
             lines = lines[:-1]
         self._previous = hashlib.sha256(lines[-1].rstrip(b"\n")).hexdigest() if lines else ""
-        self._last = bytes.fromhex(json.loads(lines[-1])["hash"]) if lines else b""
+        self.last = _stated(json.loads(lines[-1])) if lines else None
 
     def append(self, head: AuditHead) -> bool:
         """Write a head unless it is the last one written; whether it was written."""
-        if head.hash == self._last:
+        if head.hash == (b"" if self.last is None else self.last.hash):
             return False
         line = head_line(head, self._previous, self._signer)
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -92,7 +93,7 @@ class HeadFile:
         finally:
             os.close(descriptor)
         self._previous = hashlib.sha256(line.rstrip(b"\n")).hexdigest()
-        self._last = head.hash
+        self.last = head
         return True
 
     def _cut_torn_line(self, length: int) -> None:
@@ -115,15 +116,17 @@ def _read_line(line: bytes, previous: str, publics: Mapping[str, bytes]) -> Audi
         Ed25519PublicKey.from_public_bytes(public).verify(signature, _CONTEXT + _canonical(stated))
         if stated["previous"] != previous:
             return "does not follow from the line before it"
-        return AuditHead(
-            count=stated["count"],
-            hash=bytes.fromhex(stated["hash"]),
-            at=datetime.fromisoformat(stated["at"]),
-        )
+        return _stated(stated)
     except InvalidSignature:
         return "the signature does not hold"
     except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
         return f"cannot be read: {error}"
+
+
+def _stated(stated: Mapping[str, Any]) -> AuditHead:
+    return AuditHead(
+        count=stated["count"], hash=bytes.fromhex(stated["hash"]), at=datetime.fromisoformat(stated["at"])
+    )
 
 
 def _canonical(stated: Mapping[str, object]) -> bytes:

@@ -62,7 +62,12 @@ class Dispatcher:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._held: dict[str, Any] | None = None
         self._told: dict[int, str] = {}  # what a waiting request was last told, so that it is not told again
+
+    def hold(self, name: str, message: str) -> None:
+        """Refuse every request from now on, for the reason given."""
+        self._held = _reason(name, message)
 
     async def answer(self, request: DispatchRequest) -> bool:
         """Decide on one request; whether there is something new to send.
@@ -125,6 +130,8 @@ class Dispatcher:
 
     async def _objection(self, stored: FetchedPlan) -> dict[str, Any] | None:
         """Return what stands in the way before anything is judged."""
+        if self._held is not None:
+            return self._held
         if stored.plan.status not in {PlanStatus.VALIDATED, PlanStatus.APPROVED}:
             return _reason("status", f"a plan that is {stored.plan.status} is not dispatched")
         order = await self._parts.commands.newest_fleet_order()

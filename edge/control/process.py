@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 
 from edge.audit_chain import AuditHead
 from edge.control.ack_desk import AckDesk
@@ -67,10 +67,11 @@ class ControlProcess:
         )
         self._sender = Sender(parts.commands, publish, parts.clock, parts.settings, monotonic_s)
         self._desk = AckDesk(parts.commands, parts.clock)
-        self._inbox: asyncio.Queue[InboundMessage] = asyncio.Queue()
+        self._inbox: asyncio.Queue[InboundMessage | None] = asyncio.Queue()
         self._wake = asyncio.Event()
         self._topics = Topics()
         self._monotonic_s = monotonic_s
+        self._stopped = False
         self._approved: set[str] = set()  # plans that somebody said yes to since the last look
         self._look_at_waiting_s = 0.0
         self._fleet_sending: asyncio.Task[None] | None = None
@@ -89,16 +90,29 @@ class ControlProcess:
         async with self._requests.listening() as connection, asyncio.TaskGroup() as group:
             _log.info("control process ready", extra={"key_id": self._parts.signer.key_id})
             await self._orders.renew_stop()
+            await self.sign_head()
             group.create_task(self._tell_keys())
             group.create_task(self._send_fleet_order())
             group.create_task(self._sender.run())
             group.create_task(self._take_answers())
             group.create_task(self._answer_requests())
             group.create_task(self._sign_heads())
-            async for notice in connection.notifies():
-                if notice.channel == "approval":
-                    self._approved.add(notice.payload)
-                self._wake.set()
+            try:
+                async for notice in connection.notifies():
+                    if notice.channel == "approval":
+                        self._approved.add(notice.payload)
+                    self._wake.set()
+            finally:
+                self._stop()
+
+    def _stop(self) -> None:
+        """End every loop by itself too: a cancellation that a library swallows must not keep us."""
+        self._stopped = True
+        self._wake.set()
+        self._sender.stop()
+        self._inbox.put_nowait(None)
+        if self._fleet_sending is not None:
+            self._fleet_sending.cancel()
 
     async def _tell_keys(self) -> None:
         await self._publish(self._topics.fleet_keys, self._keys.envelope, retain=True)
@@ -112,10 +126,12 @@ class ControlProcess:
         await self._commands.mark_sent(order.command_id, self._parts.clock.now())
 
     async def _answer_requests(self) -> None:
-        while True:
+        while not self._stopped:
             self._wake.clear()
             await self._answer_all()
-            await self._wait(self._wake, self._parts.settings.look_every)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._parts.settings.look_every.total_seconds()):
+                    await self._wake.wait()
 
     async def _answer_all(self) -> None:
         await self._carry_out_orders()
@@ -148,27 +164,27 @@ class ControlProcess:
         self._fleet_sending = asyncio.get_running_loop().create_task(self._send_fleet_order())
 
     async def _take_answers(self) -> None:
-        while True:
-            message = await self._inbox.get()
+        while (message := await self._inbox.get()) is not None:
             await self._desk.take(message.topic, message.payload)
             message.acknowledge()
 
     async def _sign_heads(self) -> None:
         pause = self._parts.settings.sign_head_every.total_seconds()
-        while True:
+        while not self._stopped:
             await self.sign_head()
             await asyncio.sleep(pause)
 
     async def sign_head(self) -> bool:
-        """State the trail's present length and last hash outside the database; whether that was news."""
+        """State the trail's present length and last hash outside the database; whether that was news.
+
+        A trail that is not the one stated last is not signed again, and nothing more is dispatched: stops and aborts
+        go on.
+        """
+        signed = self._heads.last
+        if signed is not None and await self._commands.audit_hash(signed.count) != signed.hash:
+            _log.critical("the audit trail is not the one that was signed", extra={"entries": signed.count})
+            self._dispatcher.hold("audit_broken", f"entry {signed.count} is not the one that was signed")
+            return False
         count, last = await self._commands.audit_head()
         head = AuditHead(count=count, hash=last, at=self._parts.clock.now())
         return await asyncio.to_thread(self._heads.append, head)
-
-    @staticmethod
-    async def _wait(event: asyncio.Event, longest: timedelta) -> None:
-        waiting: Awaitable[bool] = event.wait()
-        try:
-            await asyncio.wait_for(waiting, longest.total_seconds())
-        except TimeoutError:
-            return

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -64,27 +65,32 @@ class Sender:
         self._topics = Topics()
         self._sendings: dict[CommandId, _Sending] = {}
         self._wake = asyncio.Event()
+        self._stopped = False
 
     def wake(self) -> None:
         """Look at the outbox now."""
         self._wake.set()
 
+    def stop(self) -> None:
+        """End `run` after the present round: a cancellation that a library swallows must not keep us."""
+        self._stopped = True
+        self._wake.set()
+
     async def run(self) -> None:
-        """Send until cancelled."""
+        """Send until stopped or cancelled."""
         try:
-            while True:
+            while not self._stopped:
                 self._wake.clear()
-                pause = await self._round()
-                try:
-                    await asyncio.wait_for(self._wake.wait(), pause)
-                except TimeoutError:
-                    continue
+                await self._round()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._settings.look_every.total_seconds()):
+                        await self._wake.wait()
         finally:
             for sending in self._sendings.values():
                 sending.task.cancel()
 
-    async def _round(self) -> float:
-        """Send what is due and return how many seconds may pass before the next look."""
+    async def _round(self) -> None:
+        """Send what is due, give up what is overdue."""
         commands = await self._store.open_commands()
         known = {command.command_id for command in commands}
         for command_id in [name for name in self._sendings if name not in known]:
@@ -97,7 +103,6 @@ class Sender:
                 self._send(command)
                 if command.kind not in _UNPACED:
                     await asyncio.sleep(1.0 / self._settings.sends_per_s)
-        return self._settings.look_every.total_seconds()
 
     def _due(self, command: OpenCommand) -> bool:
         sending = self._sendings.get(command.command_id)

@@ -101,8 +101,8 @@ def to_entry(row: Sequence[Any]) -> AuditEntry:
 
 def readable(entry: AuditEntry) -> str:
     """Return an entry for people: a line that says what happened, then what changed from what to what."""
-    head = f"{entry.seq:>6}  {entry.at.isoformat(timespec='seconds')}  {entry.action}  {entry.subject}"
-    lines = [f"{head}  by {entry.who} ({entry.role})"]
+    what = f"{entry.seq:>6}  {entry.at.isoformat(timespec='seconds')}  {entry.action}  {entry.subject}"
+    lines = [_one_line(f"{what}  by {entry.who} ({entry.role})")]
     before: dict[str, Any] = json.loads(entry.before) if entry.before else {}
     after: dict[str, Any] = json.loads(entry.after) if entry.after else {}
     for key in [*before, *(key for key in after if key not in before)]:
@@ -117,5 +117,12 @@ def readable(entry: AuditEntry) -> str:
 
 
 def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = _one_line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
     return text if len(text) <= 160 else f"{text[:157]}..."
+
+
+def _one_line(text: str) -> str:
+    """Show what does not print as an escape: no text in the trail can pass for a line of it."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
+    )

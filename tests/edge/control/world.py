@@ -301,7 +301,7 @@ class World:
         """Ask the database as its owner."""
         async with await psycopg.AsyncConnection.connect(self.database.dsn()) as connection:
             cursor = await connection.execute(query.encode(), parameters)
-            return await cursor.fetchall()
+            return await cursor.fetchall() if cursor.description else []
 
     async def command_count(self) -> int:
         return int((await self.rows("SELECT count(*) FROM command"))[0][0])
