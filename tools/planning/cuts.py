@@ -21,7 +21,7 @@ from tools.planning.problem import Bools, Floats, Ints
 
 WORTH = 1e-3
 """A cut is added when it is broken by more than this share of its right-hand side."""
-WINDOW_ENDS = 3
+WINDOW_ENDS = 6
 """End steps tried per run of equal sign."""
 LEVELS = 12
 """Sets A tried per window."""
@@ -120,49 +120,61 @@ def _search(
     found: list[tuple[Ints, Ints, float]] = []
     use = wanted / np.maximum(most.sum(axis=0), 1e-9)
     by_step = np.ascontiguousarray(most.T)
-    for first, last in _windows(wanted > 1.0, against > 1.0):
-        span = slice(first, last + 1)
+    for first, ends in _windows(wanted > 1.0, against > 1.0).items():
+        span = slice(first, ends[-1] + 1)
         asked = wanted[span]
         busy = np.sort(use[span][asked > 1.0])
         levels = busy[np.unique(np.linspace(0, busy.size - 1, LEVELS).astype(int))]
         chosen = (use[span] >= levels[:, None]) & (asked > 1.0)
-        room = np.ascontiguousarray(np.maximum(energy(first, last), 0.0).T)
-        limit = np.minimum(_served(by_step[span], room, chosen), budget).sum(axis=1)
-        broken = (chosen @ asked - against[span].sum() - limit - 1.0) / np.maximum(limit, 1.0)
-        worst = int(np.argmax(broken))
-        if broken[worst] > WORTH:
-            steps = np.arange(first, last + 1)
-            found.append((steps[chosen[worst]], steps, float(limit[worst])))
+        room = np.ascontiguousarray(np.maximum(energy(first, ends[-1]), 0.0).T)
+        upto = np.array(ends) - first
+        limit = _served(by_step[span], room, chosen, upto, budget)
+        given = np.cumsum(chosen * asked, axis=1)[:, upto] - np.cumsum(against[span])[upto]
+        broken = (given - limit - 1.0) / np.maximum(limit, 1.0)
+        for at, end in enumerate(ends):
+            worst = int(np.argmax(broken[:, at]))
+            if broken[worst, at] > WORTH:
+                steps = np.arange(first, end + 1)
+                inside = chosen[worst, : steps.size]
+                found.append((steps[inside], steps, float(limit[worst, at])))
     return found
 
 
-def _served(most: Floats, room: Floats, chosen: Bools) -> Floats:
-    """Return what each site can give over the chosen steps, shape (sets, sites): step by step, never beyond its room.
+def _served(most: Floats, room: Floats, chosen: Bools, ends: Ints, budget: Floats) -> Floats:
+    """Return what all sites can give over the chosen steps up to each end, shape (sets, ends).
+
+    Step by step, never beyond what a site may have given by then.
 
     Args:
         most: Power limits as Wh, shape (steps, sites).
         room: Most that may have been given by the end of each step, same shape.
         chosen: Sets of steps, shape (sets, steps).
+        ends: Rising rows of the steps to report.
+        budget: Most that a site may give at all, shape (sites,).
     """
-    out = np.zeros((chosen.shape[0], most.shape[1]))
+    given = np.zeros((chosen.shape[0], most.shape[1]))
     share = chosen.astype(np.float64)
+    out = np.empty((chosen.shape[0], ends.size))
+    report = {int(end): at for at, end in enumerate(ends)}
     for step in range(most.shape[0]):
-        out += share[:, step, None] * most[step]
-        np.minimum(out, room[step], out=out)
+        given += share[:, step, None] * most[step]
+        np.minimum(given, room[step], out=given)
+        if step in report:
+            out[:, report[step]] = np.minimum(given, budget).sum(axis=1)
     return out
 
 
-def _windows(wanted: Bools, against: Bools) -> list[tuple[int, int]]:
-    """Return windows from the start of each run of `wanted` (runs end at `against`) to some of its steps, and from step 0."""
+def _windows(wanted: Bools, against: Bools) -> dict[int, list[int]]:
+    """Return end steps by opening step: windows open at step 0 and with each run of `wanted` (ended by `against`)."""
     steps = np.flatnonzero(wanted)
-    if steps.size == 0:
-        return []
-    blocked = np.cumsum(against)
-    run = blocked[steps]
-    out: set[tuple[int, int]] = set()
-    for value in np.unique(run).tolist():
-        mine = steps[run == value]
-        some = mine[np.unique(np.linspace(0, mine.size - 1, WINDOW_ENDS + 1).round().astype(int))[1:]]
-        for end in some.tolist():
-            out |= {(int(mine[0]), end), (0, end)}
-    return sorted(out)
+    blocked = np.cumsum(against)[steps]
+    out: dict[int, set[int]] = {}
+    for value in np.unique(blocked).tolist():
+        mine = steps[blocked == value]
+        some = mine[
+            np.unique(np.linspace(0, mine.size - 1, WINDOW_ENDS + 1).round().astype(int))[1:]
+        ].tolist()
+        some = some or mine.tolist()
+        for first in (int(mine[0]), 0):
+            out.setdefault(first, set()).update(some)
+    return {first: sorted(ends) for first, ends in out.items()}

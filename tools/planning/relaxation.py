@@ -53,6 +53,12 @@ class _Rows:
         self.rows += size
         return np.arange(self.rows - size, self.rows).reshape(shape)
 
+    def forget(self) -> None:
+        """Let go of everything but the prices once the solver has its copy."""
+        for store in (self.low, self.high, self.row_low, self.row_high):
+            store.clear()
+        self.cells.clear()
+
     def put(self, row: Ints, column: Ints, value: Floats | float) -> None:
         row, column = np.broadcast_arrays(row, column)
         values = np.broadcast_to(np.asarray(value, dtype=np.float64), row.shape)
@@ -211,6 +217,7 @@ class Relaxation:
         solver.setOptionValue("output_flag", False)
         solver.setOptionValue("threads", 1)
         solver.passModel(model)
+        rows.forget()
         return solver
 
     def solve(
