@@ -10,7 +10,16 @@ from dataclasses import dataclass, field
 import psycopg
 
 THREAD_EVENT = "thread_event"
-CHANNELS = (THREAD_EVENT, "approval", "dispatch_outcome", "acknowledgement", "control_request")
+CHANNELS = (
+    THREAD_EVENT,
+    "plan",
+    "approval",
+    "dispatch_outcome",
+    "acknowledgement",
+    "control_request",
+    "incident",
+    "fleet_mode",
+)
 _log = logging.getLogger(__name__)
 _AGAIN_S = 1.0
 _MOST_WAITING = 1000
