@@ -4,38 +4,46 @@ from langgraph.runtime import Runtime
 
 from agents.answers import HELP
 from agents.deps import AgentDeps
-from agents.grounding import ground
+from agents.grounding import Grounded, ground
+from agents.model_client import Choice
 from agents.plan import earliest_start
-from agents.questions import FinalAnswer, ask_tool
-from agents.state import State
+from agents.policy import LABEL
+from agents.questions import FinalAnswer, ask_again, ask_tool, ask_topic
+from agents.state import State, Step
 from agents.steps import call, choose, noted, show
 from tools.goal import PlanGoal
 
 _NOTHING_LEFT = "I have no tool result that would support an answer."
+_KNOW_OF_DISPATCH = {"dispatch_request", "compare_plans", "explain_rejection", "fleet_state"}
 
 
 async def converse(state: State, runtime: Runtime[AgentDeps]) -> State:
-    """Ask the planner for the next tool or the answer, and carry it out."""
+    """Ask the planner for the tool set first, then for the next tool or the answer, and carry it out."""
     deps, now = runtime.context, runtime.context.tools.now()
     fleet = await deps.tools.fleet(now)
+    earliest = earliest_start(now, deps.settings.lead)
     steps = state.get("steps", [])
-    used = {step["tool"] for step in steps}
-    limits = fleet.limits
     facts: dict[str, object] = {
-        "now": now.isoformat(),
-        "earliest_start": earliest_start(now, deps.settings.lead).isoformat(),
-        "time_zone": next((site.time_zone for site in limits.sites.values()), "UTC"),
         "request": state["request"],
+        "now": now.isoformat(),
+        "earliest_start": earliest.isoformat(),
+        "time_zone": next((site.time_zone for site in fleet.limits.sites.values()), "UTC"),
         "history": state.get("history", [])[-6:],
-        "feeder_ids": list(limits.feeders)[:50],
-        "site_ids": list(limits.sites)[:200],
+        "feeder_ids": list(fleet.limits.feeders)[:50],
+        "site_ids": list(fleet.limits.sites)[:200],
         "done": steps,
     }
-    choice = await choose(ask_tool(facts, used), deps)
+    topic = state.get("topic", "")
+    if not topic:
+        choice = await choose(ask_topic(facts), deps)
+        return {"stage": "looked", "topic": choice.name, "planner": choice.label, "notes": noted(choice)}
+    used = {step["tool"] for step in steps}
+    choice = await choose(ask_tool(facts, topic, used, fleet, earliest), deps)
     out: State = {"planner": choice.label, "notes": noted(choice)}
-    if isinstance(choice.option, FinalAnswer) or len(steps) >= deps.settings.read_only_steps:
-        text = choice.option.text if isinstance(choice.option, FinalAnswer) else _NOTHING_LEFT
-        return {**out, **_answer(text, state)}
+    if isinstance(choice.option, FinalAnswer):
+        return {**out, **await _answer(choice, state, facts, deps)}
+    if len(steps) >= deps.settings.read_only_steps:
+        return {**out, "stage": "answered", "message": _NOTHING_LEFT}
     if isinstance(choice.option, PlanGoal):
         return {
             **out,
@@ -46,17 +54,30 @@ async def converse(state: State, runtime: Runtime[AgentDeps]) -> State:
     return {**out, "stage": "looked", "steps": [await call(choice.name, choice.option, deps)]}
 
 
-def _answer(text: str, state: State) -> State:
-    """Return the answer with every sentence dropped that no tool result supports."""
+async def _answer(choice: Choice, state: State, facts: dict[str, object], deps: AgentDeps) -> State:
+    """Return the answer; what no tool result supports is asked to be repaired once, then dropped."""
+    text = _text(choice)
     if text == HELP:
         return {"stage": "answered", "message": text}
-    earlier = [step.get("result", step.get("error")) for step in state.get("steps", [])]
-    found = ground(text, earlier)
-    for sentence in found.text.splitlines():
-        show("token", {"text": sentence})
-    notes = [f"dropped {len(found.dropped)} of {found.sentences} sentences that no tool result supports"]
-    return {
-        "stage": "answered",
-        "message": found.text or _NOTHING_LEFT,
-        "notes": notes if found.dropped else [],
-    }
+    steps = state.get("steps", [])
+    found, notes = _ground(text, steps), noted(choice)
+    if found.dropped and choice.label != LABEL:
+        repaired = await choose(ask_again(facts, found.dropped), deps)
+        if repaired.label == choice.label:
+            found = _ground(_text(repaired), steps)
+    if found.dropped:
+        notes.append(
+            f"dropped {len(found.dropped)} of {found.sentences} sentences that no tool result supports"
+        )
+    for line in found.text.splitlines():
+        show("token", {"text": line})
+    return {"stage": "answered", "message": found.text or _NOTHING_LEFT, "notes": notes}
+
+
+def _text(choice: Choice) -> str:
+    return choice.option.text if isinstance(choice.option, FinalAnswer) else ""
+
+
+def _ground(text: str, steps: list[Step]) -> Grounded:
+    results = [step.get("result", step.get("error")) for step in steps]
+    return ground(text, results, may_claim=any(step["tool"] in _KNOW_OF_DISPATCH for step in steps))

@@ -13,6 +13,9 @@ _TIME = re.compile(r"\b(\d{1,2}):(\d{2})(?::\d{2}(?:\.\d+)?)?\b")
 _DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:\d{2})?)?\b")
 _DAY = re.compile(r"\b(\d{1,2}) (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\w*\b")
 _NUMBER = re.compile(r"(?<![\w.])[-+−]?\d+(?:[ ,]\d{3})*(?:\.\d+)?")
+_CLAIM = re.compile(
+    r"\b(dispatch(?:ed|es)|approv(?:ed|al)|authoris(?:ed|es)|executed|sent|aborted)\b", re.IGNORECASE
+)
 _SCALES = (1.0, 1e3, 1e-3, 1e6, 1e-6, 100.0, 0.01, 60.0, 1.0 / 60.0)  # units and percent; hours and minutes
 
 
@@ -77,8 +80,15 @@ def evidence_of(results: Iterable[object]) -> Evidence:
     )
 
 
-def ground(text: str, results: Iterable[object]) -> Grounded:
-    """Return the text without the sentences that say what no tool said."""
+def ground(text: str, results: Iterable[object], *, may_claim: bool = True) -> Grounded:
+    """Return the text without the sentences that say what no tool said.
+
+    Args:
+        text: The answer.
+        results: What the tools of this run returned.
+        may_claim: Whether a tool that knows about approvals and dispatch was asked; if not, no sentence may speak of
+            anything being approved, dispatched or sent.
+    """
     evidence = evidence_of(results)
     quoted: list[str] = []
     for known in evidence.texts:
@@ -91,7 +101,7 @@ def ground(text: str, results: Iterable[object]) -> Grounded:
         bare = sentence.strip()
         if not bare:
             kept.append("\n" if sentence == "\n" else "")
-        elif missing_in(bare, evidence):
+        elif missing_in(bare, evidence) or (not may_claim and _CLAIM.search(bare)):
             dropped.append(_restored(bare, quoted))
         else:
             kept.append(sentence)

@@ -11,8 +11,9 @@ from zoneinfo import ZoneInfo
 
 from agents.answers import HELP, answer_for
 from agents.model_client import Option
-from agents.questions import FinalAnswer
+from agents.questions import Act, FinalAnswer, Watch
 from tools.arguments import NoArguments
+from tools.catalogue import SETS
 from tools.compare_plans import ComparePlansArguments
 from tools.dispatch_request import DispatchArguments
 from tools.explain_rejection import PlanArguments
@@ -40,6 +41,12 @@ def choose_tool(facts: Mapping[str, Any], options: set[str]) -> tuple[str, Optio
     text = str(facts["request"]).lower()
     name, option = _intent(text, facts)
     return (name, option) if name in options else ("final_answer", FinalAnswer(text=HELP))
+
+
+def choose_topic(facts: Mapping[str, Any]) -> tuple[str, Option]:
+    """Return the tool set that holds the tool which the words ask for."""
+    name, _ = _intent(str(facts["request"]).lower(), facts)
+    return ("act", Act()) if name in SETS["act"] and name not in SETS["watch"] else ("watch", Watch())
 
 
 def _intent(text: str, facts: Mapping[str, Any]) -> tuple[str, Option]:  # noqa: PLR0911 (a table of cases)

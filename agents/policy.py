@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from agents.intents import choose_tool
+from agents.intents import choose_tool, choose_topic
 from agents.model_client import Choice, Option, Question
 from agents.questions import NoAction, PickPlan
 from tools.goal import PlanGoal
@@ -31,6 +31,8 @@ class PolicyPlanner:
                 return choose_goal(question.facts)
             case "pick":
                 return pick_plan(question.facts)
+            case "topic":
+                return choose_topic(question.facts)
             case _:
                 return choose_tool(question.facts, set(question.options))
 

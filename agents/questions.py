@@ -53,8 +53,39 @@ def ask_pick(facts: dict[str, object], plan_ids: list[str]) -> Question:
     )
 
 
-def ask_tool(facts: dict[str, object], used: set[str]) -> Question:
-    """Ask for the next tool, each at most once per question, or for the final answer."""
-    names = [name for tools in SETS.values() for name in tools if name not in used]
-    options: dict[str, type[Option]] = {name: TOOLS[name].arguments for name in dict.fromkeys(names)}
-    return Question(name="tool", facts=facts, options={**options, "final_answer": FinalAnswer})
+class Watch(Option):
+    """The request asks what is or will be: fleet, sites, data, incidents, forecasts, backup."""
+
+
+class Act(Option):
+    """The request is about plans: make, compare, explain or dispatch one; lower a peak, give power, recharge."""
+
+
+TOPICS: dict[str, type[Option]] = {"watch": Watch, "act": Act}
+
+
+def ask_topic(facts: dict[str, object]) -> Question:
+    """Ask which set of tools the request needs, so that no planner chooses among more than eight."""
+    return Question(name="topic", facts=facts, options=TOPICS)
+
+
+def ask_tool(
+    facts: dict[str, object], topic: str, used: set[str], fleet: Fleet, earliest: datetime
+) -> Question:
+    """Ask for the next tool of a set, each at most once per request, or for the final answer."""
+
+    def check(_: str, option: Option) -> None:
+        if isinstance(option, PlanGoal):
+            check_goal(option, fleet, earliest)
+
+    options: dict[str, type[Option]] = {
+        name: TOOLS[name].arguments for name in SETS[topic] if name not in used
+    }
+    return Question(name="tool", facts=facts, options={**options, "final_answer": FinalAnswer}, check=check)
+
+
+def ask_again(facts: dict[str, object], unsupported: tuple[str, ...]) -> Question:
+    """Ask for the answer once more, without the sentences that no tool result supports."""
+    return Question(
+        name="tool", facts={**facts, "unsupported": list(unsupported)}, options={"final_answer": FinalAnswer}
+    )

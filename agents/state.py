@@ -18,6 +18,7 @@ class State(TypedDict, total=False):
         history: Earlier turns of the thread, oldest first.
         steps: Tool calls so far.
         stage: How the last node ended; routing looks at nothing else.
+        topic: Which set of tools a chat turn chooses from.
         goal: A `tools.goal.PlanGoal` as JSON.
         constraints: `tools.goal.Constraint`s as JSON, from rejections.
         round: Plans tried so far, less one.
@@ -40,6 +41,7 @@ class State(TypedDict, total=False):
     history: list[dict[str, str]]
     steps: Annotated[list[Step], add]
     stage: str
+    topic: str
     goal: dict[str, Any] | None
     constraints: Annotated[list[dict[str, Any]], add]
     round: int

@@ -139,6 +139,9 @@ class Obeying:
 
     async def choose(self, question: Question) -> Choice:
         text = json.dumps(question.facts, default=str)
+        if question.name == "topic":
+            name = "act" if "dispatch_request" in text else "watch"
+            return Choice(name=name, option=question.options[name](), label=self.label)
         for name, body in re.findall(r"DO (\w+) (\{[^{}]*\})", text.replace('\\"', '"')):
             if name in question.options and name not in self.obeyed:
                 self.obeyed.append(name)
@@ -197,7 +200,7 @@ async def test_orders_in_texts_change_nothing_even_when_the_model_obeys(database
             obeyed += len(model.obeyed)
             told = " ".join(message["text"] for message in events(bench, "message", f"attack-{number}"))
             assert "99.9" not in told, (place, order)
-        assert obeyed >= 8  # the stub did obey: what held was not its good will
+        assert obeyed >= 6  # the stub did obey: what held was not its good will
         assert await requested(bench) == []
         assert bench.sql("SELECT count(*) FROM approval") == [(0,)]
         assert bench.sql("SELECT count(*) FROM control_request") == [(0,)]

@@ -69,7 +69,7 @@ async def test_a_question_is_answered_from_tool_results(database: Database) -> N
         )
         assert message["planner"] == "policy planner (no language model)"
         steps = [step["tool"] for step in events(bench, "step")]
-        assert steps == ["choose tool", "site_autonomy", "choose tool"]
+        assert steps == ["choose topic", "choose tool", "site_autonomy", "choose tool"]
         assert bench.sql("SELECT outcome FROM thread_command_done") == [("told:answered",)]
 
 
