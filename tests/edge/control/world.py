@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -60,7 +61,7 @@ from tests.edge.safety.examples import (
     schedule_of,
     state_of,
 )
-from tests.mqtt_clients import connected
+from tests.mqtt_clients import SOON, connected
 from tests.services import Broker, Database
 from tools.planning.dispatch_store import DispatchOutcome, DispatchStore
 from tools.planning.plan_store import PlanStore
@@ -118,8 +119,14 @@ def rotated_world(world: "World") -> None:
     world.signer = NEW_KEY
 
 
-async def forget_retained(broker: Broker) -> None:
-    """Take the fleet's retained messages off the broker, which other tests use too."""
+async def forget(broker: Broker, sites: Sequence[SiteId]) -> None:
+    """Take what other tests left off the broker, which all share: sessions with waiting messages, retained ones."""
+
+    async def end_session(site_id: SiteId) -> None:
+        async with connected(broker.site(site_id)):
+            pass
+
+    await asyncio.gather(*(end_session(site_id) for site_id in sites))
     async with connected(broker.service(CONTROL)) as client:
         await client.publish("cbs/v1/fleet/stop", b"", retain=True)
         await client.publish("cbs/v1/fleet/keys", b"", retain=True)
@@ -359,14 +366,15 @@ class World:
         async with AsyncExitStack() as stack:
             for site_id in site_ids or SITES:
                 site = self.sites.setdefault(site_id, TestSite(site_id, self.keys, self.clock))
-                site.client = await stack.enter_async_context(
-                    connected(
-                        replace(self.broker.site(site_id), persistent_session=True),
-                        f"cbs/v1/{site_id}/command",
-                        "cbs/v1/fleet/#",
-                        on_message=site.on_message,
-                    )
+                site.client = MqttClient(
+                    replace(self.broker.site(site_id), persistent_session=True),
+                    on_message=site.on_message,
+                    random=Random(1),
                 )
+                site.client.subscribe(f"cbs/v1/{site_id}/command", "cbs/v1/fleet/#")
+                site.client.start()
+                stack.push_async_callback(site.client.stop)
+                await site.client.wait_ready(SOON)
             yield self.sites
 
 
@@ -400,7 +408,7 @@ async def world_of(
         registry = RegistryStore(pools[DatabaseRole.API])
         await registry.put_feeders({FEEDER: a_feeder()}, who="test", at=NOW)
         await registry.put_sites(dict(limits.sites), who="test", at=NOW)
-        stack.push_async_callback(forget_retained, broker)
+        await forget(broker, sites)
         yield World(
             database=database,
             broker=broker,
