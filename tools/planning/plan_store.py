@@ -168,6 +168,22 @@ class PlanStore:
             rows = await cursor.fetchall()
         return tuple(_to_stored(row).plan for row in rows)
 
+    async def superseded(self, live: Sequence[Plan]) -> tuple[Plan, ...]:
+        """Return the plans that live ones replaced, and those that these replaced in turn, oldest window first.
+
+        What they did under the same envelope still counts against it (`FleetState.superseded_plans`).
+        """
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(
+                "WITH RECURSIVE line (plan_id) AS (SELECT supersedes FROM plan WHERE plan_id = ANY(%s)"  # noqa: S608 (a constant)
+                " UNION SELECT p.supersedes FROM plan p JOIN line USING (plan_id))"
+                f" SELECT {_COLUMNS} FROM plan WHERE plan_id IN (SELECT plan_id FROM line)"
+                " AND status IN ('dispatched', 'completed') ORDER BY window_start, plan_id",
+                [[plan.plan_id for plan in live]],
+            )
+            rows = await cursor.fetchall()
+        return tuple(_to_stored(row).plan for row in rows)
+
     async def recent(
         self, limit: int, *, statuses: Sequence[PlanStatus] = tuple(PlanStatus), thread_id: str | None = None
     ) -> tuple[PlanSummary, ...]:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from edge.control.signer import KeySetError
 from edge.plan import AckVerdict, CommandKind, Plan, PlanId, PlanStatus
 from telemetry.model.site import SiteMode
 from tests.edge.control.world import NEW_KEY, SITES, World, eventually, fleet_plan, rotated_world, world_of
+from tests.edge.safety.examples import a_plan, schedule_of, with_status
 from tests.services import Broker, Database
 
 
@@ -213,7 +215,9 @@ async def test_a_replan_replaces_only_the_plan_that_it_names(world: World) -> No
         CommandKind.RELEASE,
     ]
     assert await world.status(first) is PlanStatus.COMPLETED
-    assert [plan.plan_id for plan in await world.plans.live(world.clock.now(), timedelta(0))] == ["plan-2"]
+    live = await world.plans.live(world.clock.now(), timedelta(0))
+    assert [plan.plan_id for plan in live] == ["plan-2"]
+    assert [plan.plan_id for plan in await world.plans.superseded(live)] == ["plan-1"]
 
 
 async def test_a_stop_in_force_is_signed_anew_after_a_rotation(world: World) -> None:
@@ -240,3 +244,36 @@ async def test_a_stop_in_force_is_signed_anew_after_a_rotation(world: World) -> 
         await eventually(cleared)
     key_ids = await world.rows("SELECT key_id FROM command WHERE site_id IS NULL ORDER BY sequence")
     assert [row[0] for row in key_ids] == [world.first_key_id, NEW_KEY.key_id, NEW_KEY.key_id]
+
+
+async def test_a_site_that_went_offline_is_withheld_and_the_rest_goes(world: World) -> None:
+    """Site 3 has 48 of 1072 W, 4.5 %, less than the 5 % that would ask for approval again."""
+    parts = [
+        schedule_of(site, (16, watts)) for site, watts in zip(SITES, (-512.0, -512.0, -48.0), strict=True)
+    ]
+    plan = a_plan(*parts, plan_id="plan-1")
+    loose = replace(plan.envelope, total_max_w=0.0)
+    plan = await world.propose(replace(plan, envelope=loose))
+    world.state = with_status(world.state, SITES[2], online=False)
+    await world.approve(plan, "ann")
+    await world.request(plan)
+    async with world.running_sites() as sites, world.running_control():
+        outcome = await world.outcome(plan, "authorised", "refused")
+
+        async def two_have_it() -> bool | None:
+            return True if [len(sites[site].applied) for site in SITES] == [1, 1, 0] else None
+
+        await eventually(two_have_it)
+    assert outcome.doc["commands"] == 2
+    assert list(outcome.doc["withheld"]) == [SITES[2]]
+    assert await world.command_count() == 2
+
+
+async def test_a_key_that_no_gateway_would_believe_starts_no_control(world: World) -> None:
+    world.signer = NEW_KEY
+
+    async def publish() -> None:
+        raise AssertionError
+
+    with pytest.raises(KeySetError, match="does not vouch"):
+        world.process(lambda *_, **__: publish())

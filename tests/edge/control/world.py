@@ -134,8 +134,9 @@ async def forget(broker: Broker, sites: Sequence[SiteId]) -> None:
 
 async def live_state(pool: Pool, state: FleetState, clock: PacedClock) -> FleetState:
     """Return the state as of now with the plans that sites may be following."""
-    live = await PlanStore(pool).live(clock.now(), timedelta(0))
-    return replace(state, at=clock.now(), live_plans=live)
+    store = PlanStore(pool)
+    live = await store.live(clock.now(), timedelta(0))
+    return replace(state, at=clock.now(), live_plans=live, superseded_plans=await store.superseded(live))
 
 
 def fleet_plan(plan_id: str, watts: float = -256.0, sites: Sequence[str] = SITES) -> Plan:
