@@ -14,15 +14,17 @@ from typing import Self
 import psycopg
 
 from edge.simulator.registry import SimulatedFleet, simulated_fleet
-from telemetry.db import migrate, open_async_pool, provision_roles
+from telemetry.db import MigrationError, migrate, open_async_pool, provision_roles
 from telemetry.model.clock import FilePace, Pace, PacedClock, write_pace
 from telemetry.model.errors import ControlError
 from telemetry.registry_store import RegistryStore
-from ui.ops.broker import BrokerAddress, EmbeddedBroker, external_address
+from ui.ops.broker import BrokerAddress, BrokerStartError, EmbeddedBroker, external_address
+from ui.ops.files import UnsafeFileError
+from ui.ops.mosquitto_binary import BrokerAbsentError
 from ui.ops.pki import CONTROL, CertificateAuthority, ingest_worker
 from ui.ops.policy_file import write_demo_policy
 from ui.ops.ports import free_port
-from ui.ops.postgres import EmbeddedPostgres, ExternalPostgres
+from ui.ops.postgres import EmbeddedPostgres, ExternalPostgres, PostgresStartError
 from ui.ops.process import ProcessSpec, log_tail
 from ui.ops.provision_store import fresh_sites, provision_admin, provision_mode, roll_ups_due
 from ui.ops.runtime import Installation, Runtime, RuntimeUnknownError
@@ -73,6 +75,15 @@ class System:
         """Start everything; what was started is stopped again if a step fails."""
         try:
             self._start()
+        except (
+            BrokerAbsentError,
+            BrokerStartError,
+            MigrationError,
+            PostgresStartError,
+            UnsafeFileError,
+        ) as error:
+            self.supervisor.stop()
+            raise StartError(str(error)) from error
         except BaseException:
             self.supervisor.stop()
             raise
