@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tools.forecasting.forecaster import PointModel
 from tools.forecasting.history import LoadHistory, filled
 from tools.forecasting.naive import SeasonalNaive
 from tools.forecasting.ridge import BatchedRidge
@@ -33,7 +34,7 @@ class Boosted:
         threads: LightGBM threads.
     """
 
-    base: BatchedRidge = field(default_factory=BatchedRidge)
+    base: PointModel = field(default_factory=BatchedRidge)
     train_days: int = 28
     warm_days: int = 8
     refit_days: int = 7
@@ -130,7 +131,7 @@ class FeatureTable:
 
 
 def feature_table(
-    history: LoadHistory, values: Float32, origins: Sequence[int], steps: int, base: BatchedRidge
+    history: LoadHistory, values: Float32, origins: Sequence[int], steps: int, base: PointModel
 ) -> FeatureTable:
     """Return what is known at each origin about each step ahead of it."""
     day = history.steps_per_day

@@ -47,8 +47,8 @@ class DayAheadLasso:
 
     @property
     def name(self) -> str:
-        """Name of the model."""
-        return "day_ahead_lasso"
+        """Name of the model, by its windows."""
+        return "lasso_" + "_".join(str(w.days) for w in self.windows)
 
     @property
     def version(self) -> str:

@@ -55,7 +55,7 @@ class BatchedRidge:
     def paths(self, history: LoadHistory, origins: Sequence[int], steps: int) -> Float32:
         """Return the paths from several origins, shape (origins, sites, steps)."""
         values = filled(history)
-        last = max(*origins, history.steps) + steps
+        last = max(origins) + steps
         design = self._design(history, last)
         day = history.steps_per_day
         decay = 0.5 ** (1.0 / (self.half_life_d * day))

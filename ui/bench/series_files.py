@@ -64,3 +64,58 @@ def read_published_prices(
         return {}
     frame = pd.read_csv(path)
     return {name: frame[name].to_numpy(dtype=np.float64) for name in ("dnn_ensemble", "lear_ensemble")}
+
+
+def on_local_grid(local: pd.DatetimeIndex, values: Any, freq: str) -> pd.Series[float]:
+    """Return values on a regular grid of wall-clock time from a midnight, whole days.
+
+    An hour that the clock repeats is averaged, one that it skips is left empty.
+    """
+    series = pd.Series(values, index=local, dtype=np.float64).groupby(level=0).mean()
+    first, last = series.index[0].ceil("D"), series.index[-1].floor("D")
+    return series.reindex(pd.date_range(first, last, freq=freq, inclusive="left"))
+
+
+def read_pjm(folder: Path, zone: str = "PJM_Load") -> LoadHistory:
+    """Return hourly load, MW, on local wall-clock time (taken as UTC), hour ending at the stamp."""
+    frame = pd.read_csv(folder / f"{zone}_hourly.csv.gz")
+    local = pd.DatetimeIndex(pd.to_datetime(frame.iloc[:, 0]))
+    series = on_local_grid(local, frame.iloc[:, 1].to_numpy(), "h")
+    return LoadHistory(
+        site_ids=(zone,),
+        values=series.to_numpy(dtype=np.float64)[None],
+        start=series.index[0].to_pydatetime().replace(tzinfo=UTC),
+        zone="UTC",
+        step=timedelta(hours=1),
+        holidays=national_holidays("US", series.index[0].year, series.index[-1].year + 1),
+    )
+
+
+def read_vic(folder: Path, *, temperature: bool) -> LoadHistory:
+    """Return half-hourly demand of Victoria, MW, on local wall-clock time (taken as UTC).
+
+    With `temperature` the observed temperature of the day itself is a regressor: better than any forecast of it.
+    """
+    frame = pd.read_csv(folder / "vic_elec.csv.gz")
+    stamps = pd.DatetimeIndex(pd.to_datetime(frame["time_utc"], utc=True))
+    local = stamps.tz_convert("Australia/Melbourne").tz_localize(None)
+    series = on_local_grid(local, frame["demand_mw"].to_numpy(), "30min")
+    warm = on_local_grid(local, frame["temperature_c"].to_numpy(), "30min").interpolate()
+    start = series.index[0].to_pydatetime().replace(tzinfo=UTC)
+    observed = Regressor(name="temperature_c", values=warm.to_numpy(dtype=np.float64), start=start)
+    return LoadHistory(
+        site_ids=("vic",),
+        values=series.to_numpy(dtype=np.float64)[None],
+        start=start,
+        zone="UTC",
+        step=timedelta(minutes=30),
+        holidays=frozenset(at.date() for at in local[frame["holiday"].to_numpy() == 1]),
+        regressors=(observed,) if temperature else (),
+    )
+
+
+def national_holidays(country: str, first_year: int, last_year: int) -> frozenset[date]:
+    """Return a country's public holidays from the `holidays` package, which Prophet brings along."""
+    from holidays import country_holidays  # noqa: PLC0415 - only where a file names none
+
+    return frozenset(country_holidays(country, years=range(first_year, last_year + 1)))
