@@ -71,10 +71,15 @@ def decode_message(topic: str, payload: bytes, now: datetime) -> Decoded:
     return value
 
 
+def is_out_of_time(at: datetime, now: datetime) -> bool:
+    """Return whether no buffer and no drifting clock explains an instant."""
+    return not -_OLDEST <= at - now <= _NEWEST
+
+
 def _out_of_time(value: Decoded, now: datetime) -> datetime | None:
     """Return the first instant that no buffer and no drifting clock explains: each would make a partition."""
     instants = [item.at for item in value] if isinstance(value, tuple) else []
-    return next((at for at in instants if not -_OLDEST <= at - now <= _NEWEST), None)
+    return next((at for at in instants if is_out_of_time(at, now)), None)
 
 
 def _read(kind: str, payload: bytes, now: datetime) -> tuple[str, Decoded]:

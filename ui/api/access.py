@@ -50,22 +50,24 @@ Cursor = Annotated[str | None, Query(max_length=400, description="`next_cursor` 
 IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match", max_length=1000)]
 
 
-def may(role: Role, *further: int) -> dict[str, Any]:
+def may(role: Role, *further: int, except_for: Sequence[Role] = ()) -> dict[str, Any]:
     """Return what a route is declared with so that only this role and those above it get in.
 
     Args:
         role: The least role.
         further: Error statuses that the route gives beside the usual ones.
+        except_for: Roles above it that it is not for.
     """
+    roles = [one for one in Role if one.reaches(role) and one not in except_for]
 
     def check(caller: Caller) -> None:
-        if not caller.role.reaches(role):
+        if caller.role not in roles:
             raise ApiError(HTTPStatus.FORBIDDEN, f"this takes the role {role}; yours is {caller.role}")
 
     return {
         "dependencies": [Depends(check)],
         "responses": documented(*_ALWAYS, *further),
-        "openapi_extra": {"x-role": role.value, "security": [{"bearer": []}]},
+        "openapi_extra": {"x-roles": [one.value for one in roles], "security": [{"bearer": []}]},
     }
 
 

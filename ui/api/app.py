@@ -8,13 +8,13 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from ui.api import problems
 from ui.api.gatekeeper import Gate
-from ui.api.routes import control, fleet, ops, plans, registry, session, threads
+from ui.api.routes import control, fleet, ops, plans, registry, session, telemetry, threads
 from ui.api.services import Services
 
 _ABOUT = (
     "CellWatt: the backup batteries of cellular base stations as a virtual power plant. Log in with `POST /v1/session` and"
     " send the token as `Authorization: Bearer`. Power in W, energy in Wh, fractions 0..1, instants UTC; charging is"
-    " positive, discharging negative. `x-role` of each operation is the least role that may use it. Errors are"
+    " positive, discharging negative. `x-roles` of each operation are the roles that may use it. Errors are"
     " `application/problem+json` and name the field. An `Idempotency-Key` makes an act that is sent twice happen once."
 )
 _COMPRESS_FROM_BYTES = 1_000
@@ -25,7 +25,7 @@ def create_app(services: Services) -> FastAPI:
     app = FastAPI(title="CellWatt", version="1", description=_ABOUT, docs_url="/docs", redoc_url=None)
     app.state.services = services
     problems.install(app)
-    for module in (ops, session, fleet, registry, plans, control, threads):
+    for module in (ops, session, fleet, registry, plans, control, telemetry, threads):
         app.include_router(module.router)
     app.add_middleware(GZipMiddleware, minimum_size=_COMPRESS_FROM_BYTES, compresslevel=1)
     # Added last, so that it stands first: nothing runs for somebody unknown.

@@ -11,9 +11,11 @@ import numpy.typing as npt
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from telemetry.model.series import LOWER, QUANTILES, UPPER, Quantity
+from telemetry.model.series import LOWER, MEDIAN, QUANTILES, UPPER, Quantity
+from ui.api.feeder_band import Bands
 
 _AT_A_TIME = 500
+_BAND = (LOWER, MEDIAN, UPPER)
 _ROW_OF = {level: number + 1 for number, level in enumerate(QUANTILES)}  # PostgreSQL counts from 1
 
 
@@ -128,6 +130,29 @@ class FleetStore:
     async def lower_pv(self) -> dict[str, Band]:
         """Return each site's newest lower PV forecast."""
         return await self._bands(Quantity.PV_W, _ROW_OF[LOWER])
+
+    async def bands_of(self, feeder_id: str, site_ids: Sequence[str]) -> dict[str, Bands]:
+        """Return the newest load forecasts of some sites, and under the empty name their feeder's background."""
+        rows: list[tuple[Any, ...]] = []
+        async with self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
+            for quantity, names in ((Quantity.BACKGROUND_W, [feeder_id]), (Quantity.LOAD_W, list(site_ids))):
+                await cursor.execute(
+                    "SELECT CASE WHEN s.id = %s THEN '' ELSE s.id END, f.start, f.made_at, f.model, values_w[%s:%s],"
+                    " values_w[%s:%s], values_w[%s:%s] FROM unnest(%s::text[]) AS s (id) JOIN LATERAL"
+                    " (SELECT * FROM forecast WHERE subject_id = s.id AND quantity = %s"
+                    " ORDER BY made_at DESC, forecast_id DESC LIMIT 1) f ON true",
+                    [feeder_id, *(_ROW_OF[one] for one in _BAND for _ in range(2)), names, quantity.value],
+                )
+                rows += await cursor.fetchall()
+        return {
+            row[0]: Bands(
+                start=row[1],
+                made_at=row[2],
+                model=row[3],
+                rows_w=np.asarray([row[4][0], row[5][0], row[6][0]], dtype=np.float64),
+            )
+            for row in rows
+        }
 
     async def _bands(self, quantity: Quantity, row_number: int) -> dict[str, Band]:
         found: dict[str, Band] = {}

@@ -37,6 +37,7 @@ from ui.api.throttle import Throttle
 from ui.api.view_store import ViewStore
 
 _CONNECTIONS = 12
+_UPLOADS_AT_ONCE = 2
 _TIDY_EVERY_S = 600.0
 
 
@@ -77,6 +78,7 @@ class Services:
     forecasts: ForecastStore
     incidents: IncidentStore
     audit: AuditStore
+    uploads: asyncio.Semaphore
 
 
 @asynccontextmanager
@@ -149,6 +151,7 @@ def _wired(
         forecasts=ForecastStore(pool),
         incidents=IncidentStore(pool),
         audit=AuditStore(pool),
+        uploads=asyncio.Semaphore(_UPLOADS_AT_ONCE),
     )
 
 

@@ -12,7 +12,7 @@ from ui.api.roles import Role
 from ui.api.schemas import Health
 
 router = APIRouter(tags=["operations"])
-_OPEN = {"x-role": "nobody", "security": []}
+_OPEN = {"x-roles": ["nobody"], "security": []}
 
 
 @router.get("/healthz", openapi_extra=_OPEN)

@@ -20,7 +20,7 @@ _REFUSED = "the name or the password is wrong, or the account is locked or close
     "/session",
     status_code=HTTPStatus.CREATED,
     responses=documented(401, 422, 429, 500, 503),
-    openapi_extra={"x-role": "nobody", "security": []},
+    openapi_extra={"x-roles": ["nobody"], "security": []},
 )
 async def log_in(login: Login, request: Request, services: ServicesHere) -> Session:
     """Log in; five wrong passwords in a row lock the account for a quarter of an hour."""
