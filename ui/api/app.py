@@ -8,7 +8,19 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from ui.api import problems
 from ui.api.gatekeeper import Gate
-from ui.api.routes import control, fleet, ops, plans, registry, session, telemetry, threads
+from ui.api.routes import (
+    accounts,
+    control,
+    fleet,
+    incidents,
+    insight,
+    ops,
+    plans,
+    registry,
+    session,
+    telemetry,
+    threads,
+)
 from ui.api.services import Services
 
 _ABOUT = (
@@ -18,6 +30,7 @@ _ABOUT = (
     " `application/problem+json` and name the field. An `Idempotency-Key` makes an act that is sent twice happen once."
 )
 _COMPRESS_FROM_BYTES = 1_000
+_MODULES = (ops, session, fleet, registry, telemetry, incidents, insight, plans, control, threads, accounts)
 
 
 def create_app(services: Services) -> FastAPI:
@@ -25,7 +38,7 @@ def create_app(services: Services) -> FastAPI:
     app = FastAPI(title="CellWatt", version="1", description=_ABOUT, docs_url="/docs", redoc_url=None)
     app.state.services = services
     problems.install(app)
-    for module in (ops, session, fleet, registry, plans, control, telemetry, threads):
+    for module in _MODULES:
         app.include_router(module.router)
     app.add_middleware(GZipMiddleware, minimum_size=_COMPRESS_FROM_BYTES, compresslevel=1)
     # Added last, so that it stands first: nothing runs for somebody unknown.

@@ -17,7 +17,6 @@ from telemetry.db import open_async_pool
 from telemetry.model.clock import Clock, read_wall
 from telemetry.reading_store import ReadingStore
 from telemetry.registry_store import RegistryStore
-from tools.anomaly.incident_store import IncidentStore
 from tools.forecasting.forecast_store import ForecastStore
 from tools.planning.audit_store import AuditStore
 from tools.planning.dispatch_store import DispatchStore
@@ -28,6 +27,7 @@ from ui.api.fleet_feed import FleetFeed
 from ui.api.fleet_store import FleetStore
 from ui.api.gatekeeper import Gatekeeper
 from ui.api.idempotency_store import IdempotencyStore
+from ui.api.incident_store import IncidentDesk
 from ui.api.metrics import Metrics
 from ui.api.notice_hub import NoticeHub
 from ui.api.passwords import Passwords
@@ -76,7 +76,7 @@ class Services:
     readings: ReadingStore
     registry: RegistryStore
     forecasts: ForecastStore
-    incidents: IncidentStore
+    incidents: IncidentDesk
     audit: AuditStore
     uploads: asyncio.Semaphore
 
@@ -149,7 +149,7 @@ def _wired(
         readings=ReadingStore(pool),
         registry=registry,
         forecasts=ForecastStore(pool),
-        incidents=IncidentStore(pool),
+        incidents=IncidentDesk(pool),
         audit=AuditStore(pool),
         uploads=asyncio.Semaphore(_UPLOADS_AT_ONCE),
     )

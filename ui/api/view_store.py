@@ -6,11 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from psycopg import AsyncConnection, sql
-from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
 from edge.plan import PlanId, PlanStatus
-from tools.planning.audit_store import append_audit
 from tools.planning.plan_store import PlanSummary
 
 _REGISTRY = {"site": "site_id", "feeder": "feeder_id", "critical_site": "critical_site_id"}
@@ -108,24 +106,6 @@ class ViewStore:
             [before, before, subject, subject, subject, limit],
         )
 
-    async def incidents_page(
-        self,
-        limit: int,
-        *,
-        before: tuple[datetime, str] | None = None,
-        states: Sequence[str],
-        site_id: str | None = None,
-    ) -> list[str]:
-        """Return the ids of incidents, the newest first, from just before a (since, incident_id) on."""
-        at, incident_id = before or (None, None)
-        rows = await self._all(
-            "SELECT incident_id FROM incident WHERE state = ANY(%s) AND (%s::text IS NULL OR site_id = %s)"
-            " AND (%s::timestamptz IS NULL OR (since, incident_id) < (%s, %s))"
-            " ORDER BY since DESC, incident_id DESC LIMIT %s",
-            [list(states), site_id, site_id, at, at, incident_id, limit],
-        )
-        return [row[0] for row in rows]
-
     async def quality(self) -> list[tuple[str, datetime, float, dict[str, str]]]:
         """Return each site's quality, the worst first."""
         return [
@@ -155,35 +135,6 @@ class ViewStore:
             " ORDER BY made_at DESC, forecast_id DESC LIMIT 1) f ON true WHERE s.id > %s ORDER BY s.id LIMIT %s",
             [quantity, after, limit],
         )
-
-    async def change_incident(
-        self, incident_id: str, *, state: str, who: str, why: str, at: datetime, action: str
-    ) -> bool:
-        """Move an incident on and add to its history; False where there is none that is not closed."""
-        change = {"at": at.isoformat(), "who": who, "state": state, "why": why}
-        async with self._pool.connection() as connection:
-            cursor = await connection.execute(
-                "SELECT state FROM incident WHERE incident_id = %s AND state <> 'closed' FOR UPDATE",
-                [incident_id],
-            )
-            row = await cursor.fetchone()
-            if row is None:
-                return False
-            await connection.execute(
-                "UPDATE incident SET state = %s, history = history || %s,"
-                " until = CASE WHEN %s = 'closed' THEN coalesce(until, %s) ELSE until END WHERE incident_id = %s",
-                [state, Jsonb([change]), state, at, incident_id],
-            )
-            await append_audit(
-                connection,
-                at=at,
-                who=who,
-                action=f"incident.{action}",
-                subject=incident_id,
-                before={"state": row[0]},
-                after={"state": state, "why": why},
-            )
-        return True
 
     async def ping(self) -> None:
         """Ask the database anything."""
