@@ -14,7 +14,7 @@ from tools.planning.viability import GRID_SIDE
 
 IDLE_W = 1e-3
 TINY_WH = 1e-6
-BISECTIONS = 26
+BISECTIONS = 16
 
 
 def allocate(prepared: Prepared, groups: Groups, wanted_w: Floats) -> Floats:

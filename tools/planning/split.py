@@ -17,7 +17,7 @@ from tools.planning.viability import (
 
 EDGE_W = 1e-6
 """Kept from every computed limit, so that rounding never crosses it."""
-BISECTIONS = 26
+BISECTIONS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -114,6 +114,8 @@ class Splitter:
     ) -> Floats:
         """Spread each group's distance from `zero` over its sites."""
         missing = wanted_w - sum_by(self._group, zero, self._count)
+        if not (np.abs(missing) > EDGE_W).any():
+            return zero
         down = (missing < 0.0)[self._group]
         need = self._tables.need_wh[t][:, GRID_SIDE]
         spare = np.maximum(state.energy_wh - need, 0.0) * self._eta_d

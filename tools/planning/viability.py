@@ -156,24 +156,37 @@ def tabulate(
 
 def lowest_power_w(viability: Viability, step: int, energy_wh: Floats) -> Floats:
     """Return the least power that keeps every later floor, shape (sites,); the highest of the grid if none does."""
-    slack = energy_wh[:, None] + viability.stored_wh - viability.need_wh[step]
-    return _first_good(viability.grid.power_w, slack)
+    need, stored, power = viability.need_wh[step], viability.stored_wh, viability.grid.power_w
+    out = power[:, 0].copy()
+    held = np.flatnonzero(energy_wh + stored[:, 0] < need[:, 0])
+    if held.size:
+        out[held] = _first_good(power[held], energy_wh[held, None] + stored[held] - need[held])
+    return out
 
 
 def highest_power_w(viability: Viability, step: int, energy_wh: Floats, charge_efficiency: Floats) -> Floats:
     """Return the greatest power that keeps every later ceiling, shape (sites,); the lowest of the grid if none does."""
-    used = viability.stored_wh + np.where(
-        viability.grid.power_w > 0.0, viability.stop_wh * charge_efficiency[:, None], 0.0
-    )
-    slack = (viability.ceiling_wh[:, step] - energy_wh)[:, None] - used
-    return -_first_good(-viability.grid.power_w[:, ::-1], slack[:, ::-1])
+    power, stop = viability.grid.power_w, viability.stop_wh
+    room = viability.ceiling_wh[:, step] - energy_wh
+    out = power[:, -1].copy()
+    held = np.flatnonzero(viability.stored_wh[:, -1] + stop[:, -1] * charge_efficiency > room)
+    if held.size:
+        rising = np.where(power[held] > 0.0, stop[held] * charge_efficiency[held, None], 0.0)
+        slack = room[held, None] - viability.stored_wh[held] - rising
+        out[held] = -_first_good(-power[held, ::-1], slack[:, ::-1])
+    return out
 
 
 def budget_power_w(viability: Viability, left_wh: Floats, step_h: float) -> Floats:
     """Return the lowest power whose discharge, stopping included, stays within `left_wh`, shape (sites,)."""
-    power = viability.grid.power_w[:, : GRID_SIDE + 1]
-    slack = left_wh[:, None] + power * step_h - viability.stop_wh[:, : GRID_SIDE + 1]
-    return _first_good(power, slack)
+    power, stop = viability.grid.power_w, viability.stop_wh
+    out = power[:, 0].copy()
+    held = np.flatnonzero(stop[:, 0] - power[:, 0] * step_h > left_wh)
+    if held.size:
+        side = slice(0, GRID_SIDE + 1)
+        slack = left_wh[held, None] + power[held, side] * step_h - stop[held, side]
+        out[held] = _first_good(power[held, side], slack)
+    return out
 
 
 def _first_good(power_w: Floats, slack: Floats) -> Floats:
