@@ -12,7 +12,7 @@ from math import ceil, isfinite, sqrt
 from operator import add, sub
 
 from telemetry.model.series import LOWER, MEDIAN, STEP, STEP_H, UPPER, Forecast
-from telemetry.model.site import Site
+from telemetry.model.site import Genset, Site
 
 _NOTHING: tuple[float, ...] = ()
 
@@ -36,13 +36,14 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Supply:
-    """What else counts when the mains is gone: AC auxiliaries, W, and proven fuel as a share of the tank.
+    """What else counts when the mains is gone: AC auxiliaries, W, and a proven genset with its fuel, share of the tank.
 
-    `fuel_frac` is None where a genset must not be counted on.
+    `genset` is None where one must not be counted on.
     """
 
     aux_ac_w: float = 0.0
-    fuel_frac: float | None = None
+    genset: Genset | None = None
+    fuel_frac: float = 0.0
 
 
 def steps_of(hours: float) -> int:
@@ -124,16 +125,13 @@ def within(amount: float, most: float) -> float:
     return min(amount, most)
 
 
-def genset_wh(site: Site, supply: Supply, peak_w: float) -> float:
+def genset_wh(site: Site, genset: Genset, supply: Supply, peak_w: float) -> float:
     """Return the DC energy that the fuel surely gives over the autonomy, Wh; 0 if the genset cannot carry the site."""
-    if site.genset is None or supply.fuel_frac is None:
-        return 0.0
     ac_w = peak_w / site.rectifiers.efficiency + supply.aux_ac_w
-    if not (
-        ac_w <= site.genset.rated_w and peak_w <= site.rectifiers.secure_w and isfinite(site.genset.tank_wh)
-    ):
+    carries = ac_w <= genset.rated_w and peak_w <= site.rectifiers.secure_w and isfinite(genset.tank_wh)
+    if not carries:
         return 0.0
-    left_wh = site.genset.tank_wh * supply.fuel_frac - supply.aux_ac_w * site.autonomy.autonomy_h
+    left_wh = genset.tank_wh * supply.fuel_frac - supply.aux_ac_w * site.autonomy.autonomy_h
     return max(0.0, left_wh) * site.rectifiers.efficiency
 
 
@@ -160,8 +158,8 @@ def outlook_of(
     upper_w, lower_w = _net_rows(site, load, pv, start, horizon)
     hours = max(site.autonomy.autonomy_h, reserve_h)
     floor = _floor_wh(site, forecasts, start, horizon + 1, hours, supply)
-    if supply.fuel_frac is not None:
-        fuel_wh = genset_wh(site, supply, max(*upper_w, site.autonomy.max_load_w))
+    if supply.genset is not None:
+        fuel_wh = genset_wh(site, supply.genset, supply, max(*upper_w, site.autonomy.max_load_w))
         failed_h = min(hours, site.autonomy.failed_start_h)
         failed = _floor_wh(site, forecasts, start, horizon + 1, failed_h, supply)
         floor = [max(f, whole - fuel_wh) for f, whole in zip(failed, floor, strict=True)]

@@ -119,9 +119,7 @@ def pack_of(site: Site, reading: Reading | None) -> Pack | None:
     """Return the site's battery as it stands, or None where the reading is missing, unsound or out of all bands."""
     if reading is None or unsound_fields(reading):
         return None
-    soc_frac, soh_frac, battery_c = reading.soc_frac, reading.soh_frac, reading.battery_c
-    if soc_frac is None or soh_frac is None or battery_c is None:
-        return None
+    soc_frac, soh_frac, battery_c = reading.soc_frac or 0.0, reading.soh_frac or 0.0, reading.battery_c or 0.0
     band = site.battery.band_at(battery_c)
     return None if band is None else pack_from(site.battery, band, soc_frac, soh_frac)
 
@@ -136,18 +134,24 @@ def outlook_for(site: Site, reading: Reading | None, case: Case) -> Outlook:
             (case.state.pv.get(site.site_id), Quantity.PV_W),
         )
     ]
-    aux_ac_w = fuel_frac = None
-    if reading is not None and not unsound_fields(reading):
-        aux_ac_w, fuel_frac = reading.aux_ac_w, reading.fuel_frac
-    counted = site.autonomy.genset_allowed and site.genset is not None
-    proven = (
-        counted and site.genset is not None and is_young(site.genset.proven_at, now, policy.max_proof_age)
-    )
+    sound = reading if reading is not None and not unsound_fields(reading) else None
     return outlook_of(
         site,
         (fresh[0], fresh[1]),
         case.plan.window_start,
         (case.steps, case.horizon),
         case.plan.envelope.reserve_h,
-        Supply(aux_ac_w=aux_ac_w or 0.0, fuel_frac=fuel_frac if proven else None),
+        supply_of(site, sound, case),
     )
+
+
+def supply_of(site: Site, reading: Reading | None, case: Case) -> Supply:
+    """Return what else feeds and burdens the site without mains; a genset only if allowed, lately proven, fuel known."""
+    if reading is None:
+        return Supply()
+    aux_ac_w, genset = reading.aux_ac_w or 0.0, site.genset
+    if genset is None or not site.autonomy.genset_allowed or reading.fuel_frac is None:
+        return Supply(aux_ac_w=aux_ac_w)
+    if not is_young(genset.proven_at, case.now, case.limits.policy.max_proof_age):
+        return Supply(aux_ac_w=aux_ac_w)
+    return Supply(aux_ac_w=aux_ac_w, genset=genset, fuel_frac=reading.fuel_frac)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import isfinite, nan
+from math import isfinite
 from sys import float_info
 
 from edge.plan import Plan
@@ -140,11 +140,6 @@ def over(rule: str, name: str, place: Place, by: float, unit: str, message: str)
 FREE = float_info.max  # the margin of a step on which a rule asks nothing
 
 
-def tightest(margins: Sequence[float]) -> float:
-    """Return the least margin; NaN if any is no finite number, because `min` can miss a NaN."""
-    return min(margins, default=FREE) if all(map(isfinite, margins)) else nan
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRule:
     """A rule that leaves a margin at each step: its name, its unit and its words for an operator.
@@ -160,17 +155,15 @@ class StepRule:
 
     def judge(self, place: Place, margins: Sequence[float], limits: Sequence[float] | None = None) -> Outcome:
         """Return the outcome of margins by step (zero or more: kept); runs of broken steps are told as one."""
-        margin = tightest(margins)
-        # Written as "not kept" so that NaN is refused too.
-        if margin >= 0.0:
-            return Outcome(rule=self.rule, name=self.name, place=place, unit=self.unit, margin=margin)
+        # Written as "not inside" so that NaN is refused too.
+        bad = [step for step, margin in enumerate(margins) if not 0.0 <= margin <= FREE]
         return Outcome(
             rule=self.rule,
             name=self.name,
             place=place,
             unit=self.unit,
-            margin=margin,
-            broken=tuple(self._tell(place, run, margins, limits) for run in _runs(margins)),
+            margin=min(margins),
+            broken=tuple(self._tell(place, run, margins, limits) for run in _runs(bad)),
         )
 
     def _tell(
@@ -192,14 +185,12 @@ class StepRule:
         )
 
 
-def _runs(margins: Sequence[float]) -> list[tuple[int, int]]:
-    """Return first and last index of each run of margins that are not finite and zero or more."""
+def _runs(steps: Sequence[int]) -> list[tuple[int, int]]:
+    """Return first and last of each run of consecutive steps."""
     runs: list[tuple[int, int]] = []
-    for index, margin in enumerate(margins):
-        if margin >= 0.0 and isfinite(margin):
-            continue
-        if runs and runs[-1][1] == index - 1:
-            runs[-1] = (runs[-1][0], index)
+    for step in steps:
+        if runs and runs[-1][1] == step - 1:
+            runs[-1] = (runs[-1][0], step)
         else:
-            runs.append((index, index))
+            runs.append((step, step))
     return runs

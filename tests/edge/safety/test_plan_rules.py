@@ -362,3 +362,11 @@ def test_what_a_live_plan_charges_before_counts_for_the_ceiling_only() -> None:
     state = replace(with_reading(STATE, soc_frac=at), live_plans=(charging,))
     assert broken(ours, state) == set()
     assert broken(ours, with_reading(state, soc_frac=nextafter(at, 1.0))) == {"S4 soc_ceiling"}
+
+
+def test_what_a_live_plan_asks_beyond_the_longest_recharge_does_not_count() -> None:
+    load = {SITE: a_forecast(spread_w=(0.0,) * 9)}
+    need = (4096.0 + 2048.0) / 16384.0 + 0.15625
+    far = a_plan(schedule_of(SITE, (4, -512.0)), start=START + 200 * STEP, plan_id="live")
+    state = replace(with_reading(STATE, soc_frac=need), load=load, live_plans=(far,))
+    assert broken(PLAN, state) == set()
