@@ -36,6 +36,7 @@ class Prepared:
         discharge_cap_w: The same with the ramp into later steps.
         sure_charge_w: Charge that every site can count on whatever the others do.
         fixed_w: Setpoints of the recovery sites, zero elsewhere, shape (sites, steps).
+        fixed_at_meter_w: The same at the meter, by feeder, shape (feeders, steps).
         headroom_w: AC power that charging may add to each feeder, recovery taken off, shape (feeders, steps).
         room_w: AC power that discharging may take from each feeder, shape (feeders, steps).
         viability: Tables for the active sites' bounds.
@@ -56,6 +57,7 @@ class Prepared:
     discharge_cap_w: Floats
     sure_charge_w: Floats
     fixed_w: Floats
+    fixed_at_meter_w: Floats
     headroom_w: Floats
     room_w: Floats
     viability: Viability
@@ -64,7 +66,10 @@ class Prepared:
 def by_feeder(problem: DispatchProblem, site_values: Floats) -> Floats:
     """Sum (sites, steps) into (feeders, steps)."""
     out = np.zeros((problem.feeders, site_values.shape[1]))
-    np.add.at(out, problem.feeder, site_values)
+    order = np.argsort(problem.feeder, kind="stable")
+    rows = problem.feeder[order]
+    starts = np.flatnonzero(np.concatenate([[True], rows[1:] != rows[:-1]]))
+    out[rows[starts]] = np.add.reduceat(site_values[order], starts, axis=0)
     return out
 
 
@@ -101,6 +106,7 @@ def prepare(problem: DispatchProblem) -> Prepared:
         problem=problem, eta_c=eta_c, eta_d=eta_d, eta_r=eta_r, active=rest & ~unused & ~duty, recovery=below | duty,
         unused=unused, floor_wh=floor, ceiling_wh=ceiling, own_charge_w=own_charge, own_discharge_w=own_discharge,
         charge_cap_w=cap_c, discharge_cap_w=cap_d, sure_charge_w=sure_c, fixed_w=fixed + late,
+        fixed_at_meter_w=by_feeder(problem, (fixed + late) / eta_r[:, None]),
         headroom_w=np.maximum(headroom - by_feeder(problem, late / eta_r[:, None]), 0.0), room_w=room,
         viability=viability,
     )  # fmt: skip

@@ -6,7 +6,7 @@ import highspy
 import numpy as np
 from scipy.sparse import coo_array
 
-from tools.planning.cost import import_change_w, meter_price, site_cost
+from tools.planning.cost import meter_price, site_cost
 from tools.planning.cuts import Cut, find_cuts, make_member
 from tools.planning.groups import Groups, Limits
 from tools.planning.prepare import Prepared
@@ -156,8 +156,7 @@ class Relaxation:
         prepared, problem, rows = self._prepared, self._prepared.problem, self._rows
         goal, step_h, here = problem.objectives, problem.step_h, self._feeders
         shape = (here.size, problem.steps)
-        fixed = np.zeros((problem.feeders, problem.steps))
-        np.add.at(fixed, problem.feeder, prepared.fixed_w / prepared.eta_r[:, None])
+        fixed = prepared.fixed_at_meter_w
         base = (problem.background_w + fixed)[here] / KILO
         place = np.searchsorted(here, self._groups.feeder[self._mine])
         eta_r = problem.rectifier_efficiency[self._groups.efficiency_class[self._mine]][:, None]
@@ -320,8 +319,7 @@ class Relaxation:
 def constant_cost(prepared: Prepared, groups: Groups) -> float:
     """Return the cost that no choice of the active sites changes and that the programmes do not count."""
     problem, goal = prepared.problem, prepared.problem.objectives
-    at_meter = import_change_w(problem, prepared.fixed_w)
-    out = problem.step_h * float((meter_price(problem) * at_meter).sum())
+    out = problem.step_h * float((meter_price(problem) * prepared.fixed_at_meter_w).sum())
     out += float(site_cost(problem, prepared.fixed_w).sum())
     if goal.previous_w is not None and goal.change_weight > 0.0:
         # The programmes count the active sites' changes themselves, summed by group.
