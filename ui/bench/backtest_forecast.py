@@ -110,8 +110,10 @@ PARTS: dict[str, tuple[Callable[[Path, int, bool], Part], ...]] = {
 }
 
 
-def run(data_dir: Path, seed: int, small: bool) -> dict[str, Any]:
-    """Backtest on every known set found in `data_dir`.
+def run(
+    data_dir: Path, seed: int, small: bool, *, progress: Callable[[float], None] | None = None
+) -> dict[str, Any]:
+    """Backtest on every known set found in `data_dir`; `progress` is told the share of sets done.
 
     Raises:
         FileNotFoundError: None of them is there.
@@ -119,7 +121,9 @@ def run(data_dir: Path, seed: int, small: bool) -> dict[str, Any]:
     figures: dict[str, float] = {}
     goals: dict[str, dict[str, Any]] = {}
     used: list[str] = []
-    for name, parts in PARTS.items():
+    for done, (name, parts) in enumerate(PARTS.items()):
+        if progress is not None:
+            progress(done / len(PARTS))
         folder = data_dir if data_dir.name == name else data_dir / name
         if not folder.is_dir():
             used.append(f"{name}: not in the folder given")
