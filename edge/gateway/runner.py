@@ -24,6 +24,8 @@ async def run_core(core: GatewayCore, port: SitePort, uplink: Uplink) -> None:
     """Control a site until cancelled, then leave it at float with everything buffered."""
     core.restore(core.clock.now())
     try:
+        # The broker may hold a command for us: a site that has not looked at itself yet would refuse it for good.
+        await core.control_once()
         async with asyncio.TaskGroup() as group:
             group.create_task(core.run_messages())
             group.create_task(_run_mains(core, port))
