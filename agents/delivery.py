@@ -8,17 +8,21 @@ from typing import Any
 from edge.plan import Plan, PlanId, SitePlan
 from telemetry.model.series import STEP, STEP_H
 from telemetry.model.site import SiteId
+from telemetry.reading_store import Delivered
 from tools.deps import Deps
 
 _OPEN = {"pending", "sent"}
+_COMPLETE = 0.9  # of a quarter hour's samples; with less its mean may still change
 _TAKING_PART = {"accepted", "limited", "completed"}
 
 
-async def still_open(deps: Deps, plan_id: PlanId) -> str:
+async def still_open(deps: Deps, plan_id: PlanId, requested_at: datetime) -> str:
     """Return what is still awaited, in words; empty when nothing is."""
     outcome = await deps.dispatch.outcome(plan_id)
     if outcome is None:
         return "control has not answered"
+    if outcome.outcome == "needs_approval" and outcome.at < requested_at:
+        return "control has not looked at the approval yet"
     if outcome.outcome != "authorised":
         return ""
     commands = [one for one in await deps.dispatch.commands(plan_id) if one.kind != "release"]
@@ -37,6 +41,7 @@ class _Sum:
     error_wh: float = 0.0
     asked_wh: float = 0.0
     unmeasured: int = 0
+    incomplete: int = 0
 
 
 async def delivery_of(deps: Deps, plan: Plan, now: datetime) -> dict[str, Any]:
@@ -44,9 +49,10 @@ async def delivery_of(deps: Deps, plan: Plan, now: datetime) -> dict[str, Any]:
     commands = {
         one.site_id: one for one in await deps.dispatch.commands(plan.plan_id) if one.kind != "release"
     }
+    outcome = await deps.dispatch.outcome(plan.plan_id)
     end = min(plan.window_end, now)
     metered = await deps.readings.delivered([site.site_id for site in plan.sites], plan.window_start, end)
-    measured = {(one.site_id, one.start): one.energy_wh for one in metered}
+    measured = {(one.site_id, one.start): one for one in metered}
     taking_part = {site_id for site_id, one in commands.items() if one.verdict in _TAKING_PART}
     sums = {
         site.site_id: _sum(plan, site, measured, end) if site.site_id in taking_part else _Sum()
@@ -58,11 +64,13 @@ async def delivery_of(deps: Deps, plan: Plan, now: datetime) -> dict[str, Any]:
         "sites_planned": len(plan.sites),
         "sites_sent": len(commands),
         "sites_accepted": len(taking_part),
+        "withheld": {} if outcome is None else outcome.doc.get("withheld", {}),
         "commanded_kwh": round(sum(one.commanded_wh for one in sums.values()) / 1e3, 3),
         "delivered_kwh": round(sum(one.delivered_wh for one in sums.values()) / 1e3, 3),
         "limited_kwh": round(sum(one.limited_wh for one in commands.values()) / 1e3, 3),
         "deviation_pct": round(100.0 * error_wh / asked_wh, 2) if asked_wh > 0.0 else None,
         "unmeasured_quarter_hours": sum(one.unmeasured for one in sums.values()),
+        "incomplete_quarter_hours": sum(one.incomplete for one in sums.values()),
         "sites": [
             {
                 "site_id": site_id,
@@ -77,7 +85,7 @@ async def delivery_of(deps: Deps, plan: Plan, now: datetime) -> dict[str, Any]:
 
 
 def _sum(
-    plan: Plan, site: SitePlan, measured: Mapping[tuple[SiteId, datetime], float], end: datetime
+    plan: Plan, site: SitePlan, measured: Mapping[tuple[SiteId, datetime], Delivered], end: datetime
 ) -> _Sum:
     total = _Sum()
     for step, setpoint_w in enumerate(site.schedule_w):
@@ -86,11 +94,12 @@ def _sum(
             break
         wanted_wh = setpoint_w * STEP_H
         total.commanded_wh += wanted_wh
-        got_wh = measured.get((site.site_id, at))
-        if got_wh is None:
+        got = measured.get((site.site_id, at))
+        if got is None:
             total.unmeasured += 1
             continue
-        total.delivered_wh += got_wh
-        total.error_wh += abs(got_wh - wanted_wh)
+        total.incomplete += not got.completeness >= _COMPLETE
+        total.delivered_wh += got.energy_wh
+        total.error_wh += abs(got.energy_wh - wanted_wh)
         total.asked_wh += abs(wanted_wh)
     return total

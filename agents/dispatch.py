@@ -17,6 +17,7 @@ from edge.approvals import count_approvals
 from edge.plan import ApprovalTier, PlanId, PlanStatus
 from tools.errors import ToolUnavailableError
 from tools.plan_fleet import card
+from tools.planning.dispatch_store import DispatchOutcome
 from tools.planning.plan_store import StoredPlan
 
 _LEAST_NAP_S = 0.05  # however fast the domain's clock runs, the database is not asked more often than this
@@ -82,11 +83,13 @@ async def verify(state: State, runtime: Runtime[AgentDeps]) -> State:
     """Wait for control and the sites, then for the plan's end, and set delivered against commanded."""
     deps, began = runtime.context, monotonic()
     plan = (await _stored(deps, state["plan_id"])).plan
-    give_up = datetime.fromisoformat(state["requested_at"]) + deps.settings.acknowledge_within
-    while (pending := await still_open(deps.tools, plan.plan_id)) and deps.tools.now() < give_up:
-        await deps.clock.sleep(min(deps.settings.look_every, give_up - deps.tools.now()))
+    requested_at = datetime.fromisoformat(state["requested_at"])
+    give_up = requested_at + deps.settings.acknowledge_within
+    patience_s = deps.settings.patience.total_seconds()
+    while pending := await still_open(deps.tools, plan.plan_id, requested_at):
+        await deps.clock.sleep(deps.settings.look_every)
         await asyncio.sleep(_LEAST_NAP_S)
-        if monotonic() - began > deps.settings.patience.total_seconds():
+        if monotonic() - began > patience_s:
             break
     outcome = await deps.tools.dispatch.outcome(plan.plan_id)
     now = deps.tools.now()
@@ -98,17 +101,30 @@ async def verify(state: State, runtime: Runtime[AgentDeps]) -> State:
     if outcome.outcome == "needs_approval" and not state.get("asked_again"):
         return {"stage": "needs_approval", "asked_again": True}
     if outcome.outcome != "authorised":
-        why = str(outcome.doc.get("reason") or outcome.doc.get("broken") or outcome.outcome)[:300]
-        return {"stage": "refused", "why": f"control answered {outcome.outcome}: {why}", "outcome": {}}
+        return {"stage": "refused", "why": _refusal(outcome), "outcome": {}}
     end = plan.window_end + deps.settings.grace
     status = (await _stored(deps, plan.plan_id)).plan.status
     if now < end and status is not PlanStatus.ABORTED:
         _wait(state, end, "the plan runs")
         return {"stage": "running"}
     found = await delivery_of(deps.tools, plan, now)
+    while (
+        found["unmeasured_quarter_hours"] + found["incomplete_quarter_hours"]
+        and monotonic() - began < patience_s
+    ):
+        await asyncio.sleep(
+            10 * _LEAST_NAP_S
+        )  # telemetry is on its way; wall time, since the domain's may be fast
+        found = await delivery_of(deps.tools, plan, now)
     step = did("verify", {"plan_id": plan.plan_id}, found, began)
     stage = "aborted" if status is PlanStatus.ABORTED else "verified"
     return {"stage": stage, "outcome": found, "steps": [step]}
+
+
+def _refusal(outcome: DispatchOutcome) -> str:
+    """Return what control said, in its own words."""
+    broken = [str(one.get("message") or one.get("name") or one) for one in outcome.doc.get("broken", [])]
+    return f"control answered {outcome.outcome}: {'; '.join(broken[:3]) or 'without a reason'}"
 
 
 def _wait(state: State, until: datetime, what: str) -> None:

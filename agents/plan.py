@@ -34,6 +34,7 @@ async def assess(state: State, runtime: Runtime[AgentDeps]) -> State:
     """Bring forecasts and incidents up to date, and look at the fleet."""
     deps, began = runtime.context, monotonic()
     now = deps.tools.now()
+    show("step", {"starting": "refresh_forecasts"})
     try:
         made = await deps.tools.refresh_forecasts(now)
         steps = [did("refresh_forecasts", {}, {"forecasts_made": made, "at": now.isoformat()}, began)]

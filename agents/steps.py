@@ -21,6 +21,7 @@ def show(kind: str, body: Mapping[str, Any]) -> None:
 
 async def choose(question: Question, deps: AgentDeps) -> Choice:
     """Ask the planner, and show who chose, how long it took, and why another took over."""
+    show("step", {"starting": f"choose {question.name}"})
     choice = await deps.model.choose(question)
     show(
         "step",

@@ -109,18 +109,25 @@ class Bench:
             cursor = connection.execute(query.encode(), arguments)
             return cursor.fetchall() if cursor.description else []
 
+    def control_says(self, plan: Plan, outcome: str, doc: dict[str, object]) -> None:
+        """Write control's answer to a request."""
+        self.sql(
+            "INSERT INTO dispatch_outcome SELECT request_id, %s, %s, %s FROM dispatch_request WHERE plan_id = %s"
+            " ON CONFLICT (request_id) DO UPDATE SET at = excluded.at, outcome = excluded.outcome, doc = excluded.doc",
+            self.clock.now(), outcome, Jsonb(doc), plan.plan_id, role=DatabaseRole.CONTROL,
+        )  # fmt: skip
+
+    async def decline(self, plan: Plan, who: str, reason: str) -> None:
+        """Write a person's no with the API's role."""
+        pool = await open_async_pool(self.database.dsn(DatabaseRole.API), application_name="test-api")
+        await DispatchStore(pool).decline(plan.plan_id, who=who, reason=reason, at=self.clock.now())
+        await pool.close()
+
     def control_authorises(self, plan: Plan, *, verdict: str = "accepted", skip: Sequence[str] = ()) -> None:
         """Write, as control's role, what control and the sites would: an outcome, commands, acknowledgements."""
         at = self.clock.now()
         control = DatabaseRole.CONTROL
-        [(request_id,)] = self.sql("SELECT request_id FROM dispatch_request WHERE plan_id = %s", plan.plan_id)
-        self.sql(
-            "INSERT INTO dispatch_outcome VALUES (%s, %s, 'authorised', %s)",
-            request_id,
-            at,
-            Jsonb({}),
-            role=control,
-        )
+        self.control_says(plan, "authorised", {})
         self.sql("UPDATE plan SET status = 'approved' WHERE plan_id = %s", plan.plan_id, role=control)
         self.sql("UPDATE plan SET status = 'dispatched' WHERE plan_id = %s", plan.plan_id, role=control)
         for site in plan.sites:

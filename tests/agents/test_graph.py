@@ -90,3 +90,67 @@ async def test_a_person_is_waited_for_and_only_the_database_counts(database: Dat
         state = await run(bench, Command(resume="look"))
         assert state["stage"] == "requested"
         assert bench.sql("SELECT count(*) FROM dispatch_request") == [(1,)]
+
+
+async def test_control_may_ask_for_a_person_although_the_policy_had_approved(database: Database) -> None:
+    async with bench_over(database) as bench:
+        state = await run(bench, a_cycle())
+        plan = await plan_of(bench, state)
+        bench.control_says(plan, "needs_approval", {"tier": "one_person", "missing": 1, "broken": []})
+        state = await run(bench, Command(resume="look"))
+        assert state["__interrupt__"][0].value["kind"] == "approval"
+        bench.approve(plan, "alice")
+        bench.clock.at += timedelta(seconds=10)
+        state = await run(bench, Command(resume="look"))
+        assert state["__interrupt__"][0].value["for"] == "control has not looked at the approval yet"
+        bench.control_authorises(plan)
+        state = await run(bench, Command(resume="look"))
+        assert state["__interrupt__"][0].value["for"] == "the plan runs"
+        assert bench.sql("SELECT count(*) FROM dispatch_request") == [(1,)]
+
+
+async def test_a_refusal_of_control_is_told_in_its_words(database: Database) -> None:
+    async with bench_over(database) as bench:
+        plan = await plan_of(bench, await run(bench, a_cycle()))
+        broken = [{"rule": "S14", "name": "fleet_stopped", "message": "the fleet is stopped until a clear"}]
+        bench.control_says(plan, "refused", {"broken": broken})
+        state = await run(bench, Command(resume="look"))
+        assert state["stage"] == "told:refused"
+        assert "control answered refused: the fleet is stopped until a clear." in state["message"]
+        [(doc,)] = bench.sql("SELECT doc ->> 'stage' FROM dispatch_report")
+        assert doc == "refused"
+
+
+async def test_a_site_that_delivers_less_shows_in_the_deviation(database: Database) -> None:
+    async with bench_over(database) as bench:
+        plan = await plan_of(bench, await run(bench, a_cycle()))
+        bench.control_authorises(plan, skip=["cbs-0002"])
+        bench.meters(plan, share=0.9)
+        bench.clock.at = plan.window_end + timedelta(minutes=3)
+        state = await run(bench, Command(resume="look"))
+        assert state["outcome"]["deviation_pct"] == 10.0
+        assert (state["outcome"]["sites_sent"], state["outcome"]["sites_accepted"]) == (3, 3)
+        # Three sites, six quarter hours of 1897 W each, nine tenths of it delivered.
+        assert state["outcome"]["commanded_kwh"] == round(-3 * 6 * 1897 * 0.25 / 1e3, 3)
+        assert state["outcome"]["delivered_kwh"] == round(-3 * 6 * 1897 * 0.25 * 0.9 / 1e3, 3)
+        by_site = {row["site_id"]: row for row in state["outcome"]["sites"]}
+        assert by_site["cbs-0002"]["verdict"] == "not sent"
+
+
+async def test_a_decline_ends_the_run_with_the_persons_reason(database: Database) -> None:
+    async with bench_over(database) as bench:
+        bench.tier = ApprovalTier.ONE_PERSON
+        plan = await plan_of(bench, await run(bench, a_cycle()))
+        await bench.decline(plan, "carol", "a storm is coming")
+        state = await run(bench, Command(resume="look"))
+        assert state["stage"] == "told:declined"
+        assert state["message"].endswith("declined by carol: a storm is coming.")
+        assert bench.sql("SELECT count(*) FROM dispatch_request") == [(0,)]
+
+
+async def test_a_policy_that_lets_nobody_approve_stops_everything(database: Database) -> None:
+    async with bench_over(database) as bench:
+        bench.tier = None
+        state = await run(bench, a_cycle())
+        assert state["stage"] == "told:not_allowed"
+        assert bench.sql("SELECT count(*) FROM dispatch_request") == [(0,)]
