@@ -268,8 +268,9 @@ class Dispatcher:
         """Return how long sites have to answer: longer for many sites and on a fast clock."""
         parts, settings = self._parts, self._parts.settings
         second = parts.clock.to_wall(timedelta(seconds=1)).total_seconds()
-        wall = settings.accept_wall + timedelta(seconds=sites / settings.sends_per_s)
-        return max(settings.accept_for, wall / second if second > 0.0 else timedelta(0))
+        per_wall = 1.0 / second if second > 0.0 else 0.0  # domain seconds per wall second
+        sending = timedelta(seconds=2.0 * sites / settings.sends_per_s)  # paced, and as long again
+        return max(settings.accept_for, settings.accept_wall * per_wall) + sending * per_wall
 
 
 def _reason(name: str, message: str) -> dict[str, Any]:

@@ -103,6 +103,8 @@ class Sender:
                 self._send(command)
                 if command.kind not in _UNPACED:
                     await asyncio.sleep(1.0 / self._settings.sends_per_s)
+            if self._wake.is_set():  # there is something new, perhaps a release: look again before going on
+                return
 
     def _due(self, command: OpenCommand) -> bool:
         sending = self._sendings.get(command.command_id)

@@ -277,3 +277,25 @@ async def test_a_key_that_no_gateway_would_believe_starts_no_control(world: Worl
 
     with pytest.raises(KeySetError, match="does not vouch"):
         world.process(lambda *_, **__: publish())
+
+
+async def test_a_release_does_not_wait_behind_paced_schedules(world: World) -> None:
+    """At one sending in two seconds the second and third site are not reached before the abort."""
+    world.settings = replace(world.settings, sends_per_s=0.5)
+    async with world.running_sites() as sites, world.running_control():
+        plan = await world.propose(fleet_plan("plan-1"))
+        await world.request(plan)
+
+        async def one_has_it() -> bool | None:
+            return True if sum(len(site.applied) for site in sites.values()) == 1 else None
+
+        await eventually(one_has_it)
+        assert await done(world, await ask(world, "abort", plan_id=plan.plan_id)) == "done"
+
+        async def all_released() -> bool | None:
+            last = [site.applied[-1].kind for site in sites.values() if site.applied]
+            return True if last == [CommandKind.RELEASE] * 3 else None
+
+        await eventually(all_released)
+    kinds = sorted([command.kind for command in site.applied] for site in sites.values())
+    assert kinds == [[CommandKind.RELEASE]] * 2 + [[CommandKind.SCHEDULE, CommandKind.RELEASE]]

@@ -1,0 +1,65 @@
+"""A stop from the machine itself, with and without a control process; a new key."""
+
+import asyncio
+import base64
+from datetime import timedelta
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from edge.control.key_folder import KeyFolder
+from edge.control.request_store import RequestStore
+from edge.control.signer import Signer
+from edge.envelope import public_bytes
+from telemetry.db import open_async_pool
+from tests.edge.safety.examples import NOW
+from tests.services import Database
+from ui.ops.control_cli import ask_control, rotate_key
+from ui.ops.secret_files import read_seed
+from ui.ops.secrets import DatabaseRole
+
+ROOT = Ed25519PrivateKey.from_private_bytes(b"r" * 32)
+
+
+async def test_a_stop_without_a_control_process_is_kept_for_it(database: Database) -> None:
+    dsn = database.dsn(DatabaseRole.CONTROL)
+    pool = await open_async_pool(dsn, application_name="test")
+    store = RequestStore(pool, dsn)
+    answer = await ask_control(
+        store, "stop", who="root", reason="fire", at=NOW, within=timedelta(seconds=0.2)
+    )
+    assert answer.outcome == "unanswered"
+    (waiting,) = await store.control_requests()
+    assert (waiting.kind, waiting.who, waiting.request_id) == ("stop", "root", answer.doc["request_id"])
+    await pool.close()
+
+
+async def test_stops_come_before_everything_else(database: Database) -> None:
+    dsn = database.dsn(DatabaseRole.CONTROL)
+    pool = await open_async_pool(dsn, application_name="test")
+    store = RequestStore(pool, dsn)
+    await asyncio.gather(
+        *(store.request_control(kind, who="root", reason="", at=NOW) for kind in ("clear", "abort"))
+    )
+    await store.request_control("stop", who="root", reason="", at=NOW)
+    assert (await store.control_requests())[0].kind == "stop"
+    await pool.close()
+
+
+def test_a_new_key_is_vouched_for_beside_the_old_one(tmp_path: Path) -> None:
+    seed_file = tmp_path / "command-signing-seed"
+    old_seed = b"a" * 32
+    seed_file.write_bytes(base64.b64encode(old_seed))
+    seed_file.chmod(0o600)
+    old = Signer(Ed25519PrivateKey.from_private_bytes(old_seed))
+    folder = KeyFolder(tmp_path / "keys", public_bytes(ROOT))
+    folder.ensure(old, ROOT, NOW)
+
+    name = rotate_key(folder, seed_file, ROOT, NOW + timedelta(days=1))
+
+    new = Signer(Ed25519PrivateKey.from_private_bytes(read_seed(seed_file)))
+    keys = folder.ensure(new, None, NOW + timedelta(days=1)).keys
+    assert (new.key_id, keys.epoch) == (name, 2)
+    assert new.key_id != old.key_id
+    assert old.vouched_for(keys, NOW + timedelta(days=30))
+    assert not old.vouched_for(keys, NOW + timedelta(days=31))
