@@ -170,7 +170,7 @@ def _reach(prepared: Prepared, floor_wh: Floats, ramp_w: Floats) -> Reach:
     _, charge = sure_caps(most, ones, ramp_w)
     _, discharge = sure_caps(prepared.own_discharge_w, ones, ramp_w)
     up, down = charge * eta_c * step_h, discharge / eta_d * step_h
-    low, high = floor_wh.copy(), prepared.ceiling_wh.copy()
+    low, high = np.array(floor_wh, order="F"), np.array(prepared.ceiling_wh, order="F")
     for t in range(problem.steps - 2, -1, -1):
         low[:, t] = np.maximum(low[:, t], low[:, t + 1] - up[:, t + 1])
     bottom = top = problem.initial_wh

@@ -18,7 +18,7 @@ from tools.planning.solution import DispatchSolution
 from tools.planning.split import Splitter, Target
 from tools.planning.tradeoff import trade_off
 
-ROUNDS = 3
+ROUNDS = 2
 MISSED_W = 1.0
 CUTS_LOOSE, CUTS_TIGHT, CUTS_PLAN = 6, 1, 4
 """Rounds of cuts for each of the three sets of limits, each starting from the cuts before it."""

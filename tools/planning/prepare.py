@@ -9,6 +9,8 @@ from tools.planning.radio import raised_floor_wh
 from tools.planning.viability import (
     Viability,
     highest_power_w,
+    hold_ceiling,
+    hold_floor,
     make_grid,
     stop_wh,
     stored_wh,
@@ -144,24 +146,21 @@ def _recover(
     if not who.any():
         return out
     sure, _ = _shared(problem, cap_w * who[:, None], headroom_w, eta_r)
-    need = np.maximum.accumulate(problem.floor_wh[:, ::-1], axis=1)[:, ::-1]
-    level = np.minimum(need, np.minimum.accumulate(ceiling[:, ::-1], axis=1)[:, ::-1])
-    energy, power, step_h = problem.initial_wh.copy(), np.maximum(problem.start_w, 0.0), problem.step_h
+    rows, step_h = np.flatnonzero(who), problem.step_h
+    need = hold_floor(problem.floor_wh[rows])
+    level = np.minimum(need, hold_ceiling(ceiling[rows]))
+    sure, ramp, eta = sure[rows], problem.ramp_w[rows], eta_c[rows]
+    energy, power = problem.initial_wh[rows], np.maximum(problem.start_w[rows], 0.0)
     parts = np.linspace(0.0, 1.0, 9)
     for t in range(problem.steps):
-        high = np.where(who, np.minimum(sure[:, t], power + problem.ramp_w), 0.0)
+        high = np.minimum(sure[:, t], power + ramp)
         tries = high[:, None] * parts
-        moved = (tries * step_h + stop_wh(tries, problem.ramp_w[:, None], step_h)) * eta_c[:, None]
+        moved = (tries * step_h + stop_wh(tries, ramp[:, None], step_h)) * eta[:, None]
         fits = energy[:, None] + moved <= level[:, t, None]
-        power = np.where(who, (tries * fits).max(axis=1), 0.0)
-        low = np.where(
-            who,
-            np.maximum(out[:, t - 1] if t else np.maximum(problem.start_w, 0.0), 0.0) - problem.ramp_w,
-            0.0,
-        )
-        power = np.minimum(np.maximum(power, np.where(np.isfinite(low), low, 0.0)), high)
-        energy = energy + power * step_h * eta_c
-        out[:, t] = power
+        low = np.where(np.isfinite(ramp), power - ramp, 0.0)
+        power = np.minimum(np.maximum((tries * fits).max(axis=1), np.maximum(low, 0.0)), high)
+        energy = energy + power * step_h * eta
+        out[rows, t] = power
     return out
 
 

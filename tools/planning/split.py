@@ -49,7 +49,9 @@ class Splitter:
         )
         self._group, self._feeder, self._count = groups.of_site[used], problem.feeder[used], groups.count
         self._ramp, self._step_h = problem.ramp_w[used], problem.step_h
-        self._charge, self._discharge = prepared.charge_cap_w[used], prepared.discharge_cap_w[used]
+        # Read column by column: Fortran order keeps a column together in memory.
+        self._charge = np.asfortranarray(prepared.charge_cap_w[used])
+        self._discharge = np.asfortranarray(prepared.discharge_cap_w[used])
         self._headroom, self._room, self._feeders = prepared.headroom_w, prepared.room_w, problem.feeders
         self._tables, self._budgeted = tables.only(used), bool(np.isfinite(problem.discharge_budget_wh).any())
         self._base: Floats | None = None
@@ -64,20 +66,20 @@ class Splitter:
             base_w: Setpoints to start from, shape (sites, steps): only the difference to the target is spread. None for idle.
         """
         problem, used = self._prepared.problem, self._used
-        self._base = None if base_w is None else base_w[used]
+        self._base = None if base_w is None else np.asfortranarray(base_w[used])
         state = _State(
             energy_wh=problem.initial_wh[used].copy(),
             power_w=problem.start_w[used].copy(),
             left_wh=problem.discharge_budget_wh[used].copy(),
         )
-        out = self._prepared.fixed_w.copy()
+        out = np.array(self._prepared.fixed_w, order="F")
         for t in range(problem.steps):
             power = self._step(t, state, target.charge_w[:, t] - target.discharge_w[:, t], spread_steps)
             gain = stored_wh(power, self._eta_c, self._eta_d, problem.step_h)
             spent = np.maximum(-power, 0.0) * problem.step_h
             state = _State(energy_wh=state.energy_wh + gain, power_w=power, left_wh=state.left_wh - spent)
             out[used, t] = power
-        return out
+        return np.ascontiguousarray(out)
 
     def _step(self, t: int, state: _State, wanted_w: Floats, spread_steps: float) -> Floats:
         """Choose this step's power of every site."""

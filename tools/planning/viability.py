@@ -66,7 +66,7 @@ class Viability:
         return Viability(
             grid=grid,
             need_wh=self.need_wh[:, sites],
-            ceiling_wh=self.ceiling_wh[sites],
+            ceiling_wh=np.asfortranarray(self.ceiling_wh[sites]),
             stop_wh=self.stop_wh[sites],
             stored_wh=self.stored_wh[sites],
         )
@@ -112,7 +112,8 @@ def sure_caps(cap_w: Floats, share: Floats, ramp_w: Floats) -> tuple[Floats, Flo
         share: Share of it that the feeder can grant to all sites at once, 0..1, same shape.
         ramp_w: Shape (sites,).
     """
-    sure, cap = cap_w * share, cap_w.copy()
+    # Column by column below: Fortran order keeps a column together in memory.
+    sure, cap = np.asfortranarray(cap_w * share), np.array(cap_w, order="F")
     for t in range(cap_w.shape[1] - 2, -1, -1):
         reach = sure[:, t + 1] + ramp_w
         sure[:, t] = np.minimum(sure[:, t], reach)
@@ -123,6 +124,11 @@ def sure_caps(cap_w: Floats, share: Floats, ramp_w: Floats) -> tuple[Floats, Flo
 def hold_ceiling(ceiling_wh: Floats) -> Floats:
     """Return the lowest ceiling from each step on, shape (sites, steps)."""
     return np.asarray(np.minimum.accumulate(ceiling_wh[:, ::-1], axis=1)[:, ::-1])
+
+
+def hold_floor(floor_wh: Floats) -> Floats:
+    """Return the highest floor from each step on, shape (sites, steps)."""
+    return np.asarray(np.maximum.accumulate(floor_wh[:, ::-1], axis=1)[:, ::-1])
 
 
 def tabulate(
@@ -139,6 +145,7 @@ def tabulate(
     """Work the tables out backwards, assuming the fastest recharge that each site can count on."""
     sites, steps = floor_wh.shape
     eta_c, eta_d, ramp = charge_efficiency[:, None], discharge_efficiency[:, None], ramp_w[:, None]
+    floor_wh, sure_charge_w = np.asfortranarray(floor_wh), np.asfortranarray(sure_charge_w)
     need = np.empty((steps, sites, grid.power_w.shape[1]))
     need[-1] = floor_wh[:, -1:]
     for t in range(steps - 2, -1, -1):
