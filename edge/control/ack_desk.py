@@ -3,8 +3,9 @@
 import logging
 from dataclasses import replace
 
-from edge.control.command_store import CommandStore, ControlTransaction, SentCommand
+from edge.control.command_store import CommandStore
 from edge.control.request_store import put_acknowledgement
+from edge.control.transaction_store import ControlTransaction, SentCommand
 from edge.envelope import decode_ack
 from edge.plan import Acknowledgement, AckVerdict
 from telemetry.model.clock import Clock

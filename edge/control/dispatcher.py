@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 
 from edge.approvals import ApprovalCount, count_approvals
-from edge.control.command_store import CommandStore, ControlTransaction
+from edge.control.command_store import CommandStore
 from edge.control.minting import digest_of_all, plan_drafts, release_drafts
 from edge.control.ports import (
     ControlSettings,
@@ -23,6 +23,7 @@ from edge.control.ports import (
     LimitsSource,
     PlanSource,
     Send,
+    domain_time,
 )
 from edge.control.request_store import (
     DispatchRequest,
@@ -32,6 +33,7 @@ from edge.control.request_store import (
     put_verdict,
 )
 from edge.control.signer import Signer
+from edge.control.transaction_store import ControlTransaction
 from edge.plan import Approval, ApprovalTier, Plan, PlanStatus
 from edge.plan_codec import PlanDocError
 from edge.safety.approval import PERSONS_NEEDED, POLICY_APPROVER, person_key
@@ -206,8 +208,8 @@ class Dispatcher:
         """Number, sign and store every command, and move the plan, in one transaction."""
         parts = self._parts
         at = parts.clock.now()
-        accept_by = at + self._accept_for(len(verdict.sites))
-        if not verdict.sites or accept_by >= plan.window_end:
+        accept_by = min(at + self._accept_for(len(verdict.sites)), plan.window_end)
+        if not verdict.sites or at >= plan.window_end:
             await self._refuse(request, [_reason("nothing_to_send", "no site is left, or no time")])
             return False
         async with parts.commands.transaction() as transaction:
@@ -265,12 +267,11 @@ class Dispatcher:
         return tuple(left)
 
     def _accept_for(self, sites: int) -> timedelta:
-        """Return how long sites have to answer: longer for many sites and on a fast clock."""
-        parts, settings = self._parts, self._parts.settings
-        second = parts.clock.to_wall(timedelta(seconds=1)).total_seconds()
-        per_wall = 1.0 / second if second > 0.0 else 0.0  # domain seconds per wall second
+        """Return how long sites have to answer, domain time: longer for many sites and on a fast clock."""
+        clock, settings = self._parts.clock, self._parts.settings
         sending = timedelta(seconds=2.0 * sites / settings.sends_per_s)  # paced, and as long again
-        return max(settings.accept_for, settings.accept_wall * per_wall) + sending * per_wall
+        least = max(settings.accept_for, domain_time(clock, settings.accept_wall))
+        return least + domain_time(clock, sending)
 
 
 def _reason(name: str, message: str) -> dict[str, Any]:

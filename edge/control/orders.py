@@ -5,11 +5,12 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
-from edge.control.command_store import CommandStore, ControlTransaction
+from edge.control.command_store import CommandStore
 from edge.control.minting import fleet_draft, mode_draft, release_drafts
 from edge.control.ports import ControlSettings, LimitsSource
 from edge.control.request_store import ControlRequest, put_control_outcome
 from edge.control.signer import Signer
+from edge.control.transaction_store import ControlTransaction
 from edge.plan import CommandKind, PlanId, PlanStatus
 from telemetry.model.clock import Clock
 from telemetry.model.site import SiteMode

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from edge.plan import Approval, ApprovalTier, Plan, PlanId
 from edge.safety.limits import FleetState, Limits
+from telemetry.model.clock import Clock
 from telemetry.model.site import SiteId
 
 
@@ -87,6 +88,12 @@ class ControlSettings:
     look_every: timedelta = timedelta(seconds=1)
     look_at_waiting_every: timedelta = timedelta(seconds=30)
     sign_head_every: timedelta = timedelta(seconds=30)
+
+
+def domain_time(clock: Clock, wall: timedelta) -> timedelta:
+    """Return how much domain time passes in some wall time at the present speed; none while the clock stands."""
+    hour = timedelta(hours=1)  # long, so that its rounding does not show
+    return wall * (hour / clock.to_wall(hour))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

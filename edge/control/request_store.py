@@ -13,7 +13,8 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from edge.approvals import ApprovalRow
-from edge.control.command_store import ControlTransaction, Pool
+from edge.control.command_store import Pool
+from edge.control.transaction_store import ControlTransaction
 from edge.plan import Acknowledgement, ApprovalTier, PlanId
 from telemetry.model.errors import ControlError
 from telemetry.model.site import SiteId

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from edge.control.command_store import CommandStore, OpenCommand
-from edge.control.ports import ControlSettings, Publish, Topics
+from edge.control.ports import ControlSettings, Publish, Topics, domain_time
 from edge.plan import CommandId
 from telemetry.model.clock import Clock
 from telemetry.mqtt import BacklogFullError
@@ -97,7 +97,7 @@ class Sender:
             self._sendings.pop(command_id).task.cancel()
         for command in spread(commands):
             now = self._clock.now()
-            if now > command.accept_by + self._settings.grace:
+            if now > command.accept_by + domain_time(self._clock, self._settings.grace):
                 await self._give_up(command)
             elif now <= command.accept_by and self._due(command):
                 self._send(command)

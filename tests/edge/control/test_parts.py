@@ -8,9 +8,10 @@ import pytest
 from edge.approvals import ApprovalRow, count_approvals
 from edge.control.ack_desk import site_of, state_after
 from edge.control.command_store import OpenCommand
-from edge.control.ports import ControlSettings
+from edge.control.ports import ControlSettings, domain_time
 from edge.control.sender import retry_delay, spread
 from edge.plan import AckVerdict, ApprovalTier, CommandId, PlanId
+from telemetry.model.clock import Pace, PacedClock
 from telemetry.model.site import FeederId, SiteId
 from tests.edge.safety.examples import NOW
 
@@ -88,6 +89,12 @@ def test_retries_double_up_to_the_longest() -> None:
     settings = ControlSettings(first_retry=timedelta(seconds=3), longest_retry=timedelta(seconds=20))
     delays = [retry_delay(settings, times).total_seconds() for times in (1, 2, 3, 4, 5, 1000)]
     assert delays == [3.0, 6.0, 12.0, 20.0, 20.0, 20.0]
+
+
+@pytest.mark.parametrize(("speed", "seconds"), [(1.0, 5.0), (60.0, 300.0), (0.0, 0.0)])
+def test_wall_time_in_domain_time(speed: float, seconds: float) -> None:
+    clock = PacedClock(lambda: Pace(wall=NOW, domain=NOW, speed=speed))
+    assert domain_time(clock, timedelta(seconds=5)).total_seconds() == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
