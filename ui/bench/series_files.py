@@ -94,7 +94,8 @@ def read_pjm(folder: Path, zone: str = "PJM_Load") -> LoadHistory:
 def read_vic(folder: Path, *, temperature: bool) -> LoadHistory:
     """Return half-hourly demand of Victoria, MW, on local wall-clock time (taken as UTC).
 
-    With `temperature` the observed temperature of the day itself is a regressor: better than any forecast of it.
+    With `temperature` the observed temperature of the day itself enters as degrees above 20 and below 18 degC:
+    better than any forecast of it.
     """
     frame = pd.read_csv(folder / "vic_elec.csv.gz")
     stamps = pd.DatetimeIndex(pd.to_datetime(frame["time_utc"], utc=True))
@@ -102,7 +103,11 @@ def read_vic(folder: Path, *, temperature: bool) -> LoadHistory:
     series = on_local_grid(local, frame["demand_mw"].to_numpy(), "30min")
     warm = on_local_grid(local, frame["temperature_c"].to_numpy(), "30min").interpolate()
     start = series.index[0].to_pydatetime().replace(tzinfo=UTC)
-    observed = Regressor(name="temperature_c", values=warm.to_numpy(dtype=np.float64), start=start)
+    felt = warm.to_numpy(dtype=np.float64)
+    observed = (
+        Regressor(name="above_20_c", values=np.maximum(felt - 20.0, 0.0), start=start),
+        Regressor(name="below_18_c", values=np.maximum(18.0 - felt, 0.0), start=start),
+    )
     return LoadHistory(
         site_ids=("vic",),
         values=series.to_numpy(dtype=np.float64)[None],
@@ -110,7 +115,7 @@ def read_vic(folder: Path, *, temperature: bool) -> LoadHistory:
         zone="UTC",
         step=timedelta(minutes=30),
         holidays=frozenset(at.date() for at in local[frame["holiday"].to_numpy() == 1]),
-        regressors=(observed,) if temperature else (),
+        regressors=observed if temperature else (),
     )
 
 
