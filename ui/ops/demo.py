@@ -27,7 +27,7 @@ from ui.ops.up import System, UpOptions
 
 # A working day's evening; the loads of that weekday and hour come from the trace whatever the year.
 DEMO_START = datetime(2026, 11, 24, 18, 12, tzinfo=ZoneInfo("Europe/Rome")).astimezone(UTC)
-PROCESSES = ("ingest", "control", "simulate", "loop")
+PROCESSES = ("ingest", "control", "api", "simulate", "loop")
 RUN_SPEED = 120.0
 _LOOK_EVERY_S = 0.2
 

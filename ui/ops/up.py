@@ -32,7 +32,7 @@ from ui.ops.secrets import StateDirectory
 from ui.ops.steps import Step, Steps
 from ui.ops.supervisor import ProcessState, Supervisor
 
-PROCESSES = ("ingest", "control", "loop", "api", "console", "simulate")
+PROCESSES = ("ingest", "control", "api", "simulate", "loop")
 ADMIN = "admin"
 _READY_WITHIN = timedelta(seconds=120)
 _LIVE_SHARE = 0.9  # of the sites have sent live data: the rest may be under a fault
@@ -121,7 +121,8 @@ class System:
         self._installation.runtime.save(self.state)
         with step_of("simulated fleet") as step:
             self._provision(authority, step)
-        first = [name for name in options.processes if name != "loop"]
+        again = (self.state.folder("gateways") / "history-sent").exists()
+        first = [name for name in options.processes if again or name != "loop"]
         with step_of("processes") as step:
             self._start_processes(first, step)
         if "simulate" in options.processes:
@@ -129,7 +130,7 @@ class System:
                 self._wait_until(lambda: self._history_frac(step) >= 1.0, "simulate", "the history")
             with step_of("live data") as step:
                 self._wait_until(lambda: self._live_frac(step) >= _LIVE_SHARE, "simulate", "live data")
-        if "loop" in options.processes:  # last: its first look at the fleet should see one
+        if "loop" in options.processes and not again:  # last: its first look at the fleet should see one
             with step_of("agent") as step:
                 self._start_processes(["loop"], step)
 
