@@ -63,6 +63,7 @@ class Bench:
     threads: ThreadStore
     tier: ApprovalTier | None = ApprovalTier.AUTOMATIC
     sequence: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+    connections: dict[DatabaseRole, psycopg.Connection] = field(default_factory=dict)
     looks: list[str] = field(default_factory=list)
     before_look: Callable[[int], None] = lambda _: None
 
@@ -104,10 +105,11 @@ class Bench:
     def sql(
         self, query: str, *arguments: object, role: DatabaseRole = DatabaseRole.OWNER
     ) -> list[tuple[object, ...]]:
-        """Run a query in a connection of its own and return its rows."""
-        with psycopg.connect(self.database.dsn(role), autocommit=True) as connection:
-            cursor = connection.execute(query.encode(), arguments)
-            return cursor.fetchall() if cursor.description else []
+        """Run a query as a role, outside any transaction, and return its rows."""
+        if role not in self.connections:
+            self.connections[role] = psycopg.connect(self.database.dsn(role), autocommit=True)
+        cursor = self.connections[role].execute(query.encode(), arguments)
+        return cursor.fetchall() if cursor.description else []
 
     def control_says(self, plan: Plan, outcome: str, doc: dict[str, object]) -> None:
         """Write control's answer to a request."""
@@ -170,16 +172,19 @@ async def bench_over(database: Database, clock: JumpClock | None = None) -> Asyn
     dsn = database.dsn(DatabaseRole.LOOP)
     pool = await open_async_pool(dsn, application_name="test-loop", max_size=6)
     saver, checkpoints = await open_checkpoints(dsn)
+    bench = Bench(
+        world=World(),
+        clock=clock or JumpClock(),
+        database=database,
+        pool=pool,
+        saver=saver,
+        threads=ThreadStore(pool),
+    )
     try:
-        yield Bench(
-            world=World(),
-            clock=clock or JumpClock(),
-            database=database,
-            pool=pool,
-            saver=saver,
-            threads=ThreadStore(pool),
-        )
+        yield bench
     finally:
+        for connection in bench.connections.values():
+            connection.close()
         await checkpoints.close()
         await pool.close()
 

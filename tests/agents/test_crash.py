@@ -62,7 +62,7 @@ async def test_a_crash_at_any_look_at_the_clock_repeats_no_effect(database: Data
     """Every node looks at the clock, most of them several times; a run is crashed at each look in turn."""
     async with bench_over(database) as bench:
         total = await looks_in_a_whole_run(bench, "whole", crash_at=None)
-        assert total > 12
+        assert total >= 10
         for number in range(1, total + 1):
             run_id = f"run{number}"
             await looks_in_a_whole_run(bench, run_id, crash_at=number)
