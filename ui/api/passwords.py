@@ -22,10 +22,10 @@ def token_hash(token: str) -> bytes:
 
 
 class Passwords:
-    """Hashes and checks passwords, few at a time."""
+    """Hashes and checks passwords, few at a time; the hasher says what one guess costs."""
 
-    def __init__(self, *, at_once: int) -> None:
-        self._hasher = PasswordHasher()
+    def __init__(self, *, at_once: int, hasher: PasswordHasher) -> None:
+        self._hasher = hasher
         self._threads = ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="argon2")
         self._nobody = self._hasher.hash(secrets.token_urlsafe(12))
 

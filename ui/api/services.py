@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 import psycopg
+from argon2 import PasswordHasher
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
@@ -90,11 +91,13 @@ async def open_services(
     secret: bytes,
     settings: ApiSettings | None = None,
     wall: Callable[[], datetime] = read_wall,
+    hasher: PasswordHasher | None = None,
 ) -> AsyncIterator[Services]:
     """Open everything, keep the shared tasks running, and close it all at the end."""
     chosen = settings or ApiSettings()
     pool = await open_async_pool(dsn, application_name="cellwatt-api", min_size=2, max_size=_CONNECTIONS)
-    services = _wired(dsn, pool, clock, policy_file, secret, chosen, wall)
+    passwords = Passwords(at_once=chosen.logins_at_once, hasher=hasher or PasswordHasher())
+    services = _wired(dsn, pool, clock, policy_file, secret, chosen, wall, passwords)
     tasks = [
         asyncio.create_task(services.hub.run()),
         asyncio.create_task(services.feed.run()),
@@ -119,6 +122,7 @@ def _wired(
     secret: bytes,
     settings: ApiSettings,
     wall: Callable[[], datetime],
+    passwords: Passwords,
 ) -> Services:
     accounts, registry = AccountStore(pool), RegistryStore(pool)
 
@@ -133,7 +137,7 @@ def _wired(
         policy=lambda: load_policy(policy_file),
         secret=secret,
         pool=pool,
-        passwords=Passwords(at_once=settings.logins_at_once),
+        passwords=passwords,
         gatekeeper=Gatekeeper(accounts, wall, settings),
         logins=Throttle(settings.login_rate_per_s, settings.login_burst, time.monotonic),
         metrics=Metrics(),

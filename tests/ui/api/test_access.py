@@ -1,0 +1,190 @@
+"""Every route of the API asked by every role: who may gets past the door, who may not gets 401 or 403."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.services import Database
+from tests.ui.api.world import World
+
+pytestmark = pytest.mark.database
+
+# What each role may do beyond the roles before it, written out by hand: a new route must be entered here.
+OPEN = {("GET", "/healthz"), ("GET", "/readyz"), ("POST", "/v1/session")}
+EVERYBODY = {("GET", "/v1/me")}
+VIEWER = {
+    ("GET", "/metrics"),
+    ("DELETE", "/v1/session"),
+    ("PUT", "/v1/me/password"),
+    ("GET", "/v1/fleet"),
+    ("GET", "/v1/live"),
+    ("GET", "/v1/sites"),
+    ("GET", "/v1/sites/{site_id}"),
+    ("GET", "/v1/sites/{site_id}/series"),
+    ("GET", "/v1/feeders"),
+    ("GET", "/v1/feeders/{feeder_id}/series"),
+    ("GET", "/v1/critical-sites"),
+    ("GET", "/v1/incidents"),
+    ("GET", "/v1/incidents/{incident_id}"),
+    ("GET", "/v1/forecasts"),
+    ("GET", "/v1/forecasts/{subject_id}"),
+    ("GET", "/v1/quality"),
+    ("GET", "/v1/plans"),
+    ("GET", "/v1/plans/{plan_id}"),
+    ("GET", "/v1/plans/{plan_id}/schedule"),
+    ("GET", "/v1/plans/{plan_id}/delivery"),
+    ("GET", "/v1/control/requests/{request_id}"),
+    ("GET", "/v1/mode"),
+    ("GET", "/v1/threads"),
+    ("GET", "/v1/threads/{thread_id}"),
+    ("GET", "/v1/threads/{thread_id}/events"),
+}
+OPERATOR = {
+    ("POST", "/v1/incidents/{incident_id}/acknowledge"),
+    ("POST", "/v1/incidents/{incident_id}/close"),
+    ("POST", "/v1/incidents/{incident_id}/assign"),
+    ("GET", "/v1/audit"),
+    ("GET", "/v1/audit/verify"),
+    ("POST", "/v1/plans/{plan_id}/abort"),
+    ("POST", "/v1/control/stop"),
+    ("POST", "/v1/threads"),
+    ("POST", "/v1/threads/{thread_id}/messages"),
+    ("POST", "/v1/threads/{thread_id}/resume"),
+    ("POST", "/v1/threads/{thread_id}/cancel"),
+}
+UPLOADERS = {("POST", "/v1/telemetry")}  # sites and operators, not viewers
+APPROVER = {
+    ("POST", "/v1/plans/{plan_id}/approve"),
+    ("POST", "/v1/plans/{plan_id}/decline"),
+    ("POST", "/v1/control/clear"),
+    ("PUT", "/v1/sites/{site_id}/mode"),
+    ("PUT", "/v1/mode"),
+}
+ADMIN = {
+    ("GET", "/v1/users"),
+    ("POST", "/v1/users"),
+    ("PATCH", "/v1/users/{name}"),
+    ("GET", "/v1/tokens"),
+    ("POST", "/v1/tokens"),
+    ("DELETE", "/v1/tokens/{token_id}"),
+}
+MAY = {
+    "": OPEN,
+    "site": OPEN | EVERYBODY | UPLOADERS,
+    "vic": OPEN | EVERYBODY | VIEWER,
+    "olga": OPEN | EVERYBODY | VIEWER | OPERATOR | UPLOADERS,
+    "robot": OPEN | EVERYBODY | VIEWER | OPERATOR | UPLOADERS,
+    "ann": OPEN | EVERYBODY | VIEWER | OPERATOR | UPLOADERS | APPROVER,
+    "ada": OPEN | EVERYBODY | VIEWER | OPERATOR | UPLOADERS | APPROVER | ADMIN,
+}
+# A token is nobody: it ends no session, has no password.
+NOT_FOR_TOKENS = {("DELETE", "/v1/session"), ("PUT", "/v1/me/password")}
+ENDLESS = {("GET", "/v1/live")}  # proved with a real server (test_streams)
+
+
+@pytest.fixture(scope="module")
+def paths() -> dict[str, Any]:
+    """Filled by the first test that asks: making the document takes half a second."""
+    return {}
+
+
+def operations(world: World, paths: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    if not paths:
+        paths.update(world.app.openapi()["paths"])
+    for path, item in paths.items():
+        for method, operation in item.items():
+            yield method.upper(), path, operation
+
+
+async def test_every_route_is_in_the_matrix_and_declares_the_same(
+    world: World, paths: dict[str, Any]
+) -> None:
+    found = {(method, path): operation["x-roles"] for method, path, operation in operations(world, paths)}
+    assert set(found) == MAY["ada"]
+    roles = {"site": "site", "vic": "viewer", "olga": "operator", "ann": "approver", "ada": "admin"}
+    for route, declared in found.items():
+        expected = ["nobody"] if route in OPEN else [role for who, role in roles.items() if route in MAY[who]]
+        assert declared == expected, route
+
+
+@pytest.mark.parametrize("who", MAY)
+async def test_who_may_gets_in_and_nobody_else(world: World, who: str, paths: dict[str, Any]) -> None:
+    for method, path, _ in operations(world, paths):
+        route = (method, path)
+        if route in ENDLESS and route in MAY[who]:
+            continue
+        if route == ("DELETE", "/v1/session") and route in MAY[who]:
+            continue  # it would end the session that asks
+        url = re.sub(r"\{request_id\}", "999999", path)
+        url = re.sub(r"\{token_id\}", "0" * 16, url)
+        url = re.sub(r"\{\w+\}", "none-such", url)
+        # An empty object is malformed for every act, so that nothing happens where the door is open.
+        body = {} if method in {"POST", "PUT", "PATCH"} else None
+        status = (await world.ask(who, method, url, body)).status_code
+        if route in MAY[who] - (NOT_FOR_TOKENS if who == "robot" else set()):
+            let_in = {401} if route == ("POST", "/v1/session") else set()
+            assert status not in {403, *({401} - let_in)}, (who, route, status)
+            assert status < 500, (who, route, status)
+        elif who == "robot" and route in NOT_FOR_TOKENS:
+            assert status in {403, 422}, (who, route, status)
+        else:
+            # A body is read before the role is asked, so a malformed one may be told first; nothing was done either way.
+            assert status == (403 if who else 401), (who, route, status)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/openapi.json", "/docs", "/metrics", "/v1", "/", "/v1/fleet/", "/nothing/here", "/m/../v1/fleet"],
+)
+async def test_nothing_is_readable_without_a_login(world: World, path: str) -> None:
+    answer = await world.ask("", "GET", path)
+    assert answer.status_code in {401, 303}
+    assert "site-1" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "header", ["", "Bearer", "Bearer ", "Basic YWRhOng=", "Bearer cw_wrong", "Bearer \xff\xfe", "bearer null"]
+)
+async def test_bad_credentials_are_no_credentials(world: World, header: str) -> None:
+    answer = await world.client.get("/v1/fleet", headers={"Authorization": header.encode("latin-1")})
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_cookie_alone_opens_no_api(world: World) -> None:
+    headers = {"Cookie": f"cellwatt_session={world.tokens['ada']}"}
+    assert (await world.client.get("/v1/users", headers=headers)).status_code == 401
+
+
+async def test_a_token_never_decides_what_a_person_must(world: World) -> None:
+    world.sql("UPDATE api_token SET role = 'admin' WHERE label = 'robot'")
+    world.services.gatekeeper.forget()
+    for method, path, body in [
+        ("POST", "/v1/plans/none/approve", {"envelope_digest": "0" * 64}),
+        ("POST", "/v1/plans/none/decline", {"reason": "because"}),
+        ("POST", "/v1/control/clear", {"reason": "because"}),
+        ("PUT", "/v1/mode", {"mode": "storm", "reason": "because"}),
+        ("POST", "/v1/users", {"name": "eve", "password": "long enough it is", "role": "admin"}),
+    ]:
+        assert (await world.ask("robot", method, path, body)).status_code in {403, 404}
+    assert world.sql("SELECT mode FROM fleet_mode") == [("normal",)]
+    assert world.sql("SELECT 1 FROM app_user WHERE name = 'eve'") == []
+    world.sql("UPDATE api_token SET role = 'operator' WHERE label = 'robot'")
+
+
+async def test_the_gate_bounds_a_body(world: World, module_database: Database) -> None:
+    big = b'{"title": "' + b"x" * 1_100_000 + b'"}'
+    headers = {"Authorization": f"Bearer {world.tokens['olga']}", "Content-Type": "application/json"}
+    told = await world.client.post("/v1/threads", content=big, headers=headers)
+    assert told.status_code == 413
+
+    async def chunks() -> Any:
+        for first in range(0, len(big), 65_536):
+            yield big[first : first + 65_536]
+
+    untold = await world.client.post("/v1/threads", content=chunks(), headers=headers)
+    assert untold.status_code == 413
+    assert world.sql("SELECT count(*) FROM thread WHERE who = 'olga'") == [(0,)]

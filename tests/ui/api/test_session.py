@@ -1,0 +1,115 @@
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.ui.api.world import PASSWORD, QUICK, World, world_over
+from ui.ops.secrets import DatabaseRole
+
+pytestmark = pytest.mark.database
+
+
+async def log_in(world: World, name: str, password: str) -> int:
+    answer = await world.ask("", "POST", "/v1/session", {"name": name, "password": password})
+    if answer.status_code == 201:
+        world.tokens["fresh"] = answer.json()["token"]
+    return answer.status_code
+
+
+async def test_a_login_opens_a_session_that_ends_with_log_out(world: World) -> None:
+    assert await log_in(world, "olga", PASSWORD) == 201
+    me = await world.get("/v1/me", "fresh")
+    # Nine o'clock and twelve hours.
+    assert me == {
+        "name": "olga", "kind": "user", "role": "operator", "site_id": "", "expires_at": "2026-11-24T21:00:00Z",
+    }  # fmt: skip
+    assert (await world.ask("fresh", "DELETE", "/v1/session")).status_code == 204
+    assert (await world.ask("fresh", "GET", "/v1/me")).status_code == 401
+    assert [entry[:3] for entry in world.audit("session.closed")] == [("cellwatt_api", "olga", "olga")]
+
+
+async def test_the_database_keeps_no_token_that_could_be_used(world: World) -> None:
+    assert await log_in(world, "olga", PASSWORD) == 201
+    kept = {
+        bytes(row[0])
+        for row in world.sql("SELECT token_hash FROM app_session UNION SELECT token_hash FROM api_token")
+    }
+    assert all(token.encode() not in kept for token in world.tokens.values())
+    assert all(len(one) == 32 for one in kept)
+
+
+async def test_a_session_ends_by_itself(world: World) -> None:
+    world.wall.at += timedelta(hours=12) - timedelta(seconds=1)
+    assert (await world.ask("vic", "GET", "/v1/me")).status_code == 200
+    world.wall.at += timedelta(seconds=1)
+    assert (await world.ask("vic", "GET", "/v1/me")).status_code == 401
+
+
+async def test_the_fifth_wrong_password_locks_and_a_quarter_of_an_hour_unlocks(world: World) -> None:
+    for _ in range(4):
+        assert await log_in(world, "olga", "wrong") == 401
+    assert await log_in(world, "olga", PASSWORD) == 201  # four failures are forgiven
+    for _ in range(5):
+        assert await log_in(world, "olga", "wrong") == 401
+    assert await log_in(world, "olga", PASSWORD) == 401
+    assert world.sql("SELECT locked_until FROM app_user WHERE name = 'olga'")[0][
+        0
+    ] == world.wall.at + timedelta(minutes=15)
+    assert [entry[1:3] for entry in world.audit("user.locked")] == [("olga", "olga")]
+    world.wall.at += timedelta(minutes=15)
+    assert await log_in(world, "olga", PASSWORD) == 201
+
+
+async def test_an_unknown_and_a_closed_account_are_told_like_a_wrong_password(world: World) -> None:
+    world.sql("UPDATE app_user SET active = false WHERE name = 'vic'")
+    answers = [
+        (await world.ask("", "POST", "/v1/session", {"name": name, "password": PASSWORD}))
+        for name in ("nobody", "vic")
+    ]
+    wrong = await world.ask("", "POST", "/v1/session", {"name": "olga", "password": "wrong"})
+    assert {answer.text for answer in answers} == {wrong.text}
+    assert {answer.status_code for answer in answers} == {401}
+
+
+async def test_many_logins_from_one_address_have_to_wait(world: World, tmp_path: Path) -> None:
+    slow = replace(QUICK, login_rate_per_s=0.1, login_burst=2)
+    async with world_over(world.database, tmp_path, settings=slow) as other:
+        answers = [
+            await other.ask("", "POST", "/v1/session", {"name": "nobody", "password": "x"}) for _ in range(3)
+        ]
+    assert [answer.status_code for answer in answers] == [401, 401, 429]
+    # One more login in ten seconds, less what has passed.
+    assert 8 <= int(answers[-1].headers["Retry-After"]) <= 10
+
+
+async def test_a_new_password_ends_all_sessions(world: World) -> None:
+    change = {"old_password": PASSWORD, "new_password": "another long one"}
+    wrong = {**change, "old_password": "not this"}
+    assert (await world.ask("olga", "PUT", "/v1/me/password", wrong)).status_code == 409
+    assert (await world.ask("olga", "PUT", "/v1/me/password", change)).status_code == 204
+    assert (await world.ask("olga", "GET", "/v1/me")).status_code == 401
+    assert await log_in(world, "olga", "another long one") == 201
+
+
+async def test_one_caller_cannot_take_everything(world: World, tmp_path: Path) -> None:
+    slow = replace(QUICK, rate_per_s=0.01, burst=3)
+    async with world_over(world.database, tmp_path, settings=slow) as other:
+        statuses = [(await other.ask("vic", "GET", "/v1/me")).status_code for _ in range(4)]
+        assert statuses == [200, 200, 200, 429]
+        assert (await other.ask("olga", "GET", "/v1/me")).status_code == 200
+
+
+async def test_a_users_lock_does_not_need_the_owner(world: World) -> None:
+    rights = world.sql(
+        "SELECT has_table_privilege('cellwatt_loop', 'app_user', 'SELECT'), has_table_privilege('cellwatt_api',"
+        " 'command', 'INSERT'), has_table_privilege('cellwatt_api', 'plan', 'INSERT')",
+        role=DatabaseRole.OWNER,
+    )
+    assert rights == [(False, False, False)]
+
+
+async def test_two_wrong_logins_at_once_count_as_two(world: World) -> None:
+    await asyncio.gather(*(log_in(world, "olga", "wrong") for _ in range(3)))
+    assert world.sql("SELECT failures FROM app_user WHERE name = 'olga'") == [(3,)]
