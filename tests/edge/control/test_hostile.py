@@ -1,9 +1,11 @@
 """Hostile requests: whatever the agent writes where it may write, no command comes of it."""
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
+from random import Random
 from typing import Any
 
 import pytest
@@ -23,6 +25,7 @@ from tests.services import Broker, Database
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SITES = tuple(SiteId(f"site-{number}") for number in range(1, 7))
+FLOOD = int(os.environ.get("CELLWATT_FLOOD", "60"))  # 1,000 in `make proof`
 ONE, TWO = ApprovalTier.ONE_PERSON, ApprovalTier.TWO_PERSONS
 
 
@@ -283,4 +286,83 @@ async def test_without_a_policy_nobody_may(world: World) -> None:
     assert not await dispatcher.answer(request)
     found = await world.outcome(plan, "refused")
     assert [reason["name"] for reason in found.doc["broken"]] == ["policy", "tier"]
+    assert await world.command_count() == 3
+
+
+# A seeded flood: each plan is spoilt in one to three ways of which each alone must be refused.
+def too_strong(plan: Plan, random: Random) -> Plan:
+    factor = random.uniform(10.0, 1e6)
+    row = tuple(w * factor for w in plan.sites[0].schedule_w)
+    return replace(plan, sites=(replace(plan.sites[0], schedule_w=row), *plan.sites[1:]))
+
+
+def too_much_charge(plan: Plan, random: Random) -> Plan:
+    row = (random.uniform(8192.0, 1e6),) * 16
+    return replace(plan, sites=(replace(plan.sites[0], schedule_w=row), *plan.sites[1:]))
+
+
+def foreign_site(plan: Plan, random: Random) -> Plan:
+    site_id = SiteId(random.choice(["site-99", "site-3", "../site-1", "site-1 ", ""]))
+    return replace(plan, sites=(replace(plan.sites[0], site_id=site_id), *plan.sites[1:]))
+
+
+def twice_the_same_site(plan: Plan, random: Random) -> Plan:
+    return replace(plan, sites=(*plan.sites, random.choice(plan.sites)))
+
+
+def steps_missing(plan: Plan, random: Random) -> Plan:
+    row = plan.sites[0].schedule_w[: random.randrange(16)]
+    return replace(plan, sites=(replace(plan.sites[0], schedule_w=row), *plan.sites[1:]))
+
+
+def another_time(plan: Plan, random: Random) -> Plan:
+    shift = random.choice([-1, 1]) * timedelta(minutes=random.choice([7, 60, 24 * 60, 60 * 24 * 365]))
+    return replace(plan, window_start=plan.window_start + shift, window_end=plan.window_end + shift)
+
+
+def beyond_its_envelope(plan: Plan, random: Random) -> Plan:
+    share = random.uniform(0.0, 0.99)
+    bounds = tuple(
+        replace(site, min_w=site.min_w * share, max_discharge_wh=site.max_discharge_wh * share)
+        for site in plan.envelope.sites
+    )
+    return replace(plan, envelope=replace(plan.envelope, sites=bounds))
+
+
+def replaces_somebody(plan: Plan, random: Random) -> Plan:
+    return replace(plan, supersedes=PlanId("live"))
+
+
+def already_bound(plan: Plan, random: Random) -> Plan:
+    taken = random.sample(SITES[3:], 2)
+    return replace(
+        plan, sites=tuple(replace(plan.sites[n], site_id=site_id) for n, site_id in enumerate(taken))
+    )
+
+
+WAYS = (
+    too_strong, too_much_charge, foreign_site, twice_the_same_site, steps_missing, another_time, beyond_its_envelope,
+    replaces_somebody, already_bound,
+)  # fmt: skip
+
+
+async def test_a_flood_of_spoilt_plans_comes_to_no_command(world: World) -> None:
+    """Each is approved by two persons first, as if they had been fooled: the rules alone must hold."""
+    random = Random(20260310)
+    asked = refused = 0
+    for number in range(FLOOD):
+        plan = small(f"flood-{number}")
+        ways = random.sample(WAYS, random.randint(1, 3))
+        if {replaces_somebody, already_bound} <= set(ways):
+            ways.remove(replaces_somebody)  # with two persons' yes that would be a re-plan in order
+        for way in ways:
+            plan = way(plan, random)
+        await forced(world, plan)
+        await world.approve(plan, "ann", TWO)
+        await world.approve(plan, "bob", TWO)
+        await world.request(plan)
+        asked += 1
+        found = await world.outcome(plan, "authorised", "needs_approval", "refused")
+        refused += found.outcome == "refused"
+    assert (asked, refused) == (FLOOD, FLOOD)
     assert await world.command_count() == 3

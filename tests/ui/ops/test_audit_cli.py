@@ -21,7 +21,15 @@ from telemetry.db import open_async_pool
 from tests.edge.safety.examples import NOW
 from tests.services import Database
 from tools.planning.audit_store import AuditStore
-from ui.ops.audit_cli import AuditReport, export_audit, heads_content, show_plan, verify_audit
+from ui.ops.audit_cli import (
+    USAGE,
+    AuditReport,
+    audit_command,
+    export_audit,
+    heads_content,
+    show_plan,
+    verify_audit,
+)
 from ui.ops.secrets import DatabaseRole
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -229,3 +237,29 @@ async def test_an_export_can_be_checked_elsewhere(written: Trail) -> None:
     assert [entry["previous_hash"] for entry in entries[1:]] == [entry["hash"] for entry in entries[:-1]]
     assert entries[0]["role"] == "cellwatt_control"
     assert entries[0]["before"] == '{"number": 1, "status": "validated", "power_w": -0.5}'
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "start"),
+    [
+        (["verify"], 0, "6 entries, 2 signed heads"),
+        (["show", "plan-1"], 0, "     1  2026-03-10T11:51:00+00:00  plan.approved"),
+        (["export"], 0, '{"seq": 1, "at": "2026-03-10T11:51:00.000001+00:00"'),
+        (["show"], 2, USAGE),
+        ([], 2, USAGE),
+    ],
+)
+async def test_the_command_line(written: Trail, words: list[str], status: int, start: str) -> None:
+    said: list[str] = []
+    found = await audit_command(words, written.store, heads=written.heads, publics=PUBLICS, write=said.append)
+    assert found == status
+    assert "".join(said).startswith(start)
+
+
+async def test_the_command_line_fails_on_a_broken_trail(trail: Trail) -> None:
+    await trail.as_owner("DELETE FROM audit WHERE seq = 6")
+    assert await audit_command(["verify"], trail.store, heads=trail.heads, publics=PUBLICS, write=len) == 0, (
+        "the sixth entry came after the last head: nothing states it yet"
+    )
+    await trail.as_owner("DELETE FROM audit WHERE seq = 5")
+    assert await audit_command(["verify"], trail.store, heads=trail.heads, publics=PUBLICS, write=len) == 1
