@@ -20,7 +20,7 @@ from tools.planning.tradeoff import trade_off
 
 ROUNDS = 2
 MISSED_W = 1.0
-CUTS_LOOSE, CUTS_TIGHT, CUTS_PLAN = 6, 1, 4
+CUTS_LOOSE, CUTS_TIGHT, CUTS_PLAN = 5, 1, 3
 """Rounds of cuts for each of the three sets of limits, each starting from the cuts before it."""
 SPREAD_STEPS = 8.0
 """How evenly the split spreads what the first division missed, see `split`."""
