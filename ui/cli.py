@@ -6,10 +6,12 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from telemetry.model.errors import ControlError
+from ui.cli_bench import add_bench_commands
+from ui.cli_ops import add_ops_commands
 
 _STATE = Path(".cellwatt")
 _PROCESS_HELP = {
@@ -45,6 +47,8 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="show the processes of an installation")
     _add_state(status)
     status.set_defaults(run=_status)
+    add_ops_commands(commands, _STATE)
+    add_bench_commands(commands)
     for name, words in _PROCESS_HELP.items():
         one = commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
         one.add_argument("--state-dir", type=Path, help="take settings from the installation that runs there")
@@ -53,7 +57,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_state(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--state-dir", type=Path, default=_STATE, help="the installation (default: %(default)s)")
+    parser.add_argument(
+        "--state-dir", type=Path, default=_STATE, help="the installation (default: %(default)s)"
+    )
 
 
 def _add_up(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -64,11 +70,19 @@ def _add_up(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         "Ctrl-C takes everything down again. DATABASE_URL, MQTT_URL and OPENAI_BASE_URL replace the embedded parts.",
     )
     _add_state(up)
-    up.add_argument("--sites", type=int, default=24, help="simulated sites of a first start (default: %(default)s)")
-    up.add_argument("--speed", type=float, default=1.0, help="domain seconds per second (default: %(default)s)")
+    up.add_argument(
+        "--sites", type=int, default=24, help="simulated sites of a first start (default: %(default)s)"
+    )
+    up.add_argument(
+        "--speed", type=float, default=1.0, help="domain seconds per second (default: %(default)s)"
+    )
     up.add_argument("--seed", type=int, default=7, help="of the simulated fleet (default: %(default)s)")
-    up.add_argument("--history-days", type=int, default=28, help="simulated past of a first start (default: 28)")
-    up.add_argument("--start", type=datetime.fromisoformat, help="domain instant of a first start, ISO 8601 with offset")
+    up.add_argument(
+        "--history-days", type=int, default=28, help="simulated past of a first start (default: 28)"
+    )
+    up.add_argument(
+        "--start", type=datetime.fromisoformat, help="domain instant of a first start, ISO 8601 with offset"
+    )
     up.set_defaults(run=_up)
 
 
@@ -129,7 +143,9 @@ def _stop_once(stop: threading.Event) -> None:
 def _demo(args: argparse.Namespace) -> int:
     from ui.ops.demo import DemoOptions, run_demo
 
-    return run_demo(DemoOptions(sites=args.sites, seed=args.seed, state_dir=args.state_dir, json_path=args.json))
+    return run_demo(
+        DemoOptions(sites=args.sites, seed=args.seed, state_dir=args.state_dir, json_path=args.json)
+    )
 
 
 def _status(args: argparse.Namespace) -> int:
