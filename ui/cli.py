@@ -5,8 +5,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 
 from telemetry.model.errors import ControlError
@@ -21,6 +22,14 @@ _PROCESS_HELP = {
     "api": "serve the REST API",
     "console": "serve the operators' console",
     "simulate": "run the simulated sites: a real gateway core for each",
+}
+
+_BODIES = {
+    "ingest": ("ui.processes.ingest", "run_ingest"),
+    "simulate": ("ui.processes.simulate", "run_simulation"),
+    "control": ("ui.processes.control", "run_control"),
+    "loop": ("ui.processes.loop", "run_loop"),
+    "api": ("ui.processes.api", "run_api"),
 }
 
 
@@ -186,21 +195,10 @@ def _process_env(process: str, state_dir: Path | None) -> Mapping[str, str]:
     return installation.env(process) | dict(os.environ)
 
 
-def _body(process: str) -> "Callable[[Mapping[str, str]], object]":
+def _body(process: str) -> Callable[[Mapping[str, str]], Awaitable[None]]:
     """Import only what one process needs: the others' libraries cost it seconds and memory."""
-    match process:
-        case "ingest":
-            from ui.processes.ingest import run_ingest as body
-        case "simulate":
-            from ui.processes.simulate import run_simulation as body
-        case "control":
-            from ui.processes.control import run_control as body
-        case "loop":
-            from ui.processes.loop import run_loop as body
-        case "api":
-            from ui.processes.api import run_api as body
-        case _:
-            raise ControlError(f"no process {process}")
+    module, name = _BODIES[process]
+    body: Callable[[Mapping[str, str]], Awaitable[None]] = getattr(import_module(module), name)
     return body
 
 
