@@ -275,6 +275,15 @@ def answers(address: BrokerAddress, identity: Identity) -> bool:
     """Whether a broker there proves itself and accepts this client."""
     context = ssl.create_default_context(cafile=str(identity.authority))
     context.load_cert_chain(identity.certificate, identity.key)
+    return _accepts(address, context)
+
+
+def answers_a_stranger(address: BrokerAddress, authority: Path) -> bool:
+    """Whether a broker there accepts a client that shows no certificate, which it must not."""
+    return _accepts(address, ssl.create_default_context(cafile=str(authority)))
+
+
+def _accepts(address: BrokerAddress, context: ssl.SSLContext) -> bool:
     try:
         with (
             socket.create_connection((address.host, address.port), timeout=5) as plain,

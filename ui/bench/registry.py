@@ -1,0 +1,217 @@
+"""Every benchmark, backtest and evaluation by name. An entry imports what it runs when it runs."""
+
+from collections.abc import Callable, Iterable, Mapping
+from inspect import signature
+from typing import Any
+
+from ui.bench.harness import Benchmark, BenchmarkError, Progress, Raw, Request, ends_in_unit
+
+KINDS = ("bench", "backtest", "eval")
+
+
+def benchmarks() -> tuple[Benchmark, ...]:
+    """Return all of them, in the order in which `bench all` runs them."""
+    return (
+        Benchmark(
+            kind="bench",
+            name="dispatch",
+            summary="the fleet optimiser: time, memory, gap to the proven bound, broken limits",
+            simulated=True,
+            run=_dispatch,
+        ),
+        Benchmark(
+            kind="bench",
+            name="safety",
+            summary="the validator on a plan for the whole fleet: time, and how it grows with sites",
+            simulated=True,
+            run=_safety,
+        ),
+        Benchmark(
+            kind="bench",
+            name="forecast",
+            summary="a fleet's forecasts with intervals: time, and cost and error beside hourly Prophet",
+            simulated=True,
+            run=_forecast,
+        ),
+        Benchmark(
+            kind="bench",
+            name="anomaly",
+            summary="detectors on injected faults beside an isolation forest, and the time of a fleet tick",
+            simulated=True,
+            run=_anomaly,
+        ),
+        Benchmark(
+            kind="bench",
+            name="edge",
+            summary="gateways over real MQTT and Modbus: response, confirmation, energy, mains release",
+            simulated=True,
+            run=_edge,
+        ),
+        Benchmark(
+            kind="backtest",
+            name="forecast",
+            summary="load forecasts on real series, each day from the days before it",
+            simulated=False,
+            run=_backtest_forecast,
+        ),
+        Benchmark(
+            kind="backtest",
+            name="price",
+            summary="day-ahead prices of Nord Pool (epf_prices) beside the published benchmark",
+            simulated=False,
+            run=_backtest_price,
+        ),
+        Benchmark(
+            kind="backtest",
+            name="dispatch",
+            summary="one battery on day-ahead prices (epf_prices), planned on forecasts, paid at real prices",
+            simulated=False,
+            run=_backtest_dispatch,
+        ),
+    )
+
+
+def find(kind: str, name: str, known: Iterable[Benchmark] | None = None) -> Benchmark:
+    """Return one by name.
+
+    Raises:
+        BenchmarkError: There is none; the message names those there are.
+    """
+    all_of_kind = [each for each in known or benchmarks() if each.kind == kind]
+    for each in all_of_kind:
+        if each.name == name:
+            return each
+    names = ", ".join(each.name for each in all_of_kind) or "none yet"
+    raise BenchmarkError(f"no {kind} {name!r}; there is: {names}")
+
+
+def reported(raw: Raw, *keys: str) -> Raw:
+    """Return the result with these goals reported and no longer gating.
+
+    Absolute times depend on what else the machine does, and some goals hold at full size only.
+    """
+    goals = {
+        key: {**goal, "gating": goal["gating"] and key not in keys} for key, goal in raw["goals"].items()
+    }
+    return {**raw, "goals": goals}
+
+
+def named(raw: Raw, prefix: str, units: Mapping[str, str] | None = None) -> Raw:
+    """Return a result whose keys carry the benchmark's name, and a unit where they lacked one.
+
+    Args:
+        raw: Its figures may hold texts, which are left out, truths, which count 1 or 0, and whole numbers, which
+            count what their key says.
+        prefix: Put before every key.
+        units: Key to what is put after it.
+    """
+    goals, names = raw["goals"], dict[str, str]()
+    for key, value in raw["figures"].items():
+        name = f"{prefix}_{key}_{units[key]}" if units and key in units else f"{prefix}_{key}"
+        names[key] = f"{name}_count" if isinstance(value, int) and not ends_in_unit(name) else name
+    # None says that nothing could be measured. Under a goal that is a fault, which the harness will name.
+    figures: dict[str, Any] = {
+        names[key]: float(value) if isinstance(value, bool) else value
+        for key, value in raw["figures"].items()
+        if not isinstance(value, str | list) and (value is not None or key in goals)
+    }
+    numbers = {names.get(key, key): {**goal, "value": float(goal["value"])} for key, goal in goals.items()}
+    return {**raw, "figures": figures, "goals": numbers}
+
+
+def telling(run: Callable[..., Any], progress: Progress) -> dict[str, Any]:
+    """Return the argument that lets a run say how far it is, for a run that can."""
+    return {"progress": progress} if "progress" in signature(run).parameters else {}
+
+
+def _dispatch(request: Request, progress: Progress) -> Raw:
+    from ui.bench.dispatch import run
+
+    tell = telling(run, progress)
+    if request.small:
+        raw = run(request.seed, request.sites or 400, feeders=4, full=False, **tell)
+        # The gap and the cost of a site shrink as the fleet grows: what 10,000 sites reach, 400 need not.
+        cost = "dispatch_cpu_over_one_lp_per_device_ratio"
+        return reported(raw, "dispatch_wall_s", "dispatch_gap_frac", cost)
+    return reported(
+        run(request.seed, request.sites or 10_000, **tell), "dispatch_wall_s", "dispatch_16_classes_wall_s"
+    )
+
+
+def _safety(request: Request, progress: Progress) -> Raw:
+    from ui.bench.safety import run
+
+    tell = telling(run, progress)
+    sites = request.sites or (400 if request.small else 10_000)
+    raw = named(
+        run(request.seed, sites, 4 if request.small else 20, **tell),
+        "safety",
+        {"cpu_per_site_growth_x4": "ratio"},
+    )
+    # Below a few thousand sites the growth is noise of the clock.
+    growth = ("safety_cpu_per_site_growth_x4_ratio",) if request.small else ()
+    return reported(raw, "safety_validate_wall_s", *growth)
+
+
+def _forecast(request: Request, progress: Progress) -> Raw:
+    from ui.bench.forecast import run
+
+    tell = telling(run, progress)
+    if request.small:
+        raw = run(request.seed, sites=request.sites or 400, prophet_sites=4, days=(35,), **tell)
+        # Four sites on one day say little about which of two models errs less, or costs less.
+        ratios = ("forecast_ridge_over_prophet_mae_ratio", "forecast_prophet_over_ridge_cpu_ratio")
+        return reported(raw, "forecast_fleet_wall_s", *ratios)
+    return reported(run(request.seed, sites=request.sites or 10_000, **tell), "forecast_fleet_wall_s")
+
+
+def _anomaly(request: Request, progress: Progress) -> Raw:
+    from ui.bench.anomaly import run
+
+    tell = telling(run, progress)
+    if request.small:
+        raw = run(request.seed, sites=request.sites or 24, scenes=1, copies=2, **tell)
+    else:
+        raw = run(request.seed, sites=request.sites or 64, **tell)
+    return reported(raw, "anomaly_fleet_tick_10000_sites_ms")
+
+
+def _edge(request: Request, progress: Progress) -> Raw:
+    from ui.bench.edge import run
+
+    tell = telling(run, progress)
+    if request.small:
+        raw = run(request.seed, request.sites or 12, quarters=1, window_s=15.0, **tell)
+    else:
+        raw = run(request.seed, request.sites or 50, **tell)
+    refused = raw["figures"].get("refused") or ()
+    used = [f"reasons of refusals: {', '.join(refused)}"] if refused else []
+    return {**named(raw, "edge"), "used": used}
+
+
+def _backtest_forecast(request: Request, progress: Progress) -> Raw:
+    from ui.bench.backtest_forecast import PARTS, run
+
+    tell = telling(run, progress)
+    return run(request.data(*PARTS), request.seed, request.small, **tell)
+
+
+def _backtest_price(request: Request, progress: Progress) -> Raw:
+    from ui.bench.backtest_price import run
+
+    tell = telling(run, progress)
+    return reported(
+        run(request.data("epf_prices"), request.seed, request.small, **tell), "price_np_daily_refit_wall_s"
+    )
+
+
+def _backtest_dispatch(request: Request, progress: Progress) -> Raw:
+    from ui.bench.backtest_dispatch import run
+
+    tell = telling(run, progress)
+    folder = request.data("epf_prices")
+    raw = run(
+        folder.parent if folder.name == "epf_prices" else folder, days=60 if request.small else None, **tell
+    )
+    # Of two months' profit less need be reached than of two years'.
+    return reported(raw, "epf_np_blend_of_perfect_frac") if request.small else raw
