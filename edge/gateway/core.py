@@ -27,6 +27,7 @@ from edge.gateway.memory import Disk, Memory
 from edge.gateway.orders import Orders
 from edge.gateway.outbox import Outbox, Urgent
 from edge.gateway.pace import Tick, jumped, speed_of, stretched_s
+from edge.gateway.plausible import SCANS, doubt
 from edge.gateway.recharge import Recharge, is_full, plan_recharge, recharge_w
 from edge.gateway.recorder import Recorder
 from edge.gateway.runner import run_core
@@ -82,6 +83,7 @@ class GatewayCore:
         self.deaf = False
         self._fails = 0
         self._good = 0
+        self._doubts = 0
         self._tick: Tick | None = None
         self._state: SiteState | None = None
         self._told_at: datetime | None = None
@@ -115,7 +117,10 @@ class GatewayCore:
     def restore(self, now: datetime) -> None:
         """Take up what was accepted before a restart, if it can still be believed."""
         held = self.memory.held
-        self.duties = roster.restore(held.duties, self.memory.keys, held.seen_at, now)
+        self.duties, given_up = roster.restore(held.duties, self.memory.keys, held.seen_at, now)
+        for record in given_up:
+            self.acknowledge(roster.given_up_ack(record, self.config.name, now))
+        self.memory.note_duties(self.duties)
         self._recharge = plan_recharge(self.config.recharge, now, self.rng)
 
     # -- one control step --------------------------------------------------------------------------------
@@ -157,6 +162,10 @@ class GatewayCore:
             self._recharge = plan_recharge(self.config.recharge, now, self.rng)
             self.outbox.event(now, "mains_back")
         alarms = sorted(set(sample.alarms) & set(self.config.fault_alarms))
+        doubtful = doubt(sample, inverter=self._port.capabilities.inverter)
+        self._doubts = self._doubts + 1 if doubtful else 0
+        if self._doubts >= SCANS:
+            alarms.append(doubtful)
         if alarms and not self.in_outage:
             await self._enter_fault(now, alarms[0], deaf=False)
         elif self.fault and self._good >= _GOOD_TO_RECOVER:

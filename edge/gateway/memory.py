@@ -126,6 +126,8 @@ class Memory:
             duties=tuple(
                 DutyRecord(
                     envelope=base64.b64encode(duty.envelope).decode(),
+                    command_id=duty.command.command_id,
+                    digest=duty.digest,
                     accepted_at=duty.accepted_at,
                     limited_wh=round(duty.limited_wh, 3),
                     limited_told=duty.limited_told,

@@ -10,7 +10,7 @@ from edge.envelope import KeySet, Unverified, Verified, verify_command
 from edge.gateway.duty import Duty
 from edge.gateway.schedule import duty_end, energy_wh, has_begun, runs_to_its_end
 from edge.gateway.state_file import DutyRecord
-from edge.plan import Acknowledgement, AckVerdict, Command, ScheduleBody
+from edge.plan import Acknowledgement, AckVerdict, Command, CommandId, ScheduleBody
 from telemetry.model.site import SiteId
 
 MOST_DUTIES = 4
@@ -97,20 +97,37 @@ def new_duty(verified: Verified, envelope: bytes, now: datetime) -> Duty:
     return Duty(command=verified.command, digest=verified.digest, envelope=envelope, accepted_at=now, at=now)
 
 
-def restore(records: tuple[DutyRecord, ...], keys: KeySet, seen_at: datetime | None, now: datetime) -> Roster:
-    """Return the duties that a restart finds: only what still verifies, and only if the clock did not go back.
+def restore(
+    records: tuple[DutyRecord, ...], keys: KeySet, seen_at: datetime | None, now: datetime
+) -> tuple[Roster, tuple[DutyRecord, ...]]:
+    """Return the duties that a restart takes up, and those that it gives up.
 
-    A key that has expired since then still counts: it was valid when the command was accepted.
+    Taken up is only what still verifies, and nothing if the clock went back. A key that has expired since then still
+    counts: it was valid when the command was accepted.
     """
     if seen_at is not None and now < seen_at:
-        return ()
-    duties = []
+        return (), records
+    duties: list[Duty] = []
+    given_up: list[DutyRecord] = []
     for record in records:
         envelope = base64.b64decode(record.envelope)
         verified = verify_command(envelope, keys, record.accepted_at)
-        if not isinstance(verified, Unverified):
-            duty = new_duty(verified, envelope, record.accepted_at)
-            duties.append(
-                replace(duty, at=now, limited_wh=record.limited_wh, limited_told=record.limited_told)
-            )
-    return tuple(duties)
+        if isinstance(verified, Unverified):
+            given_up.append(record)
+            continue
+        duty = new_duty(verified, envelope, record.accepted_at)
+        duties.append(replace(duty, at=now, limited_wh=record.limited_wh, limited_told=record.limited_told))
+    return tuple(duties), tuple(given_up)
+
+
+def given_up_ack(record: DutyRecord, site_id: SiteId, now: datetime) -> Acknowledgement:
+    """Return the last word on a duty that a restart could not believe any more: clock or key set had changed."""
+    return Acknowledgement(
+        site_id=site_id,
+        command_id=CommandId(record.command_id),
+        digest=record.digest,
+        verdict=AckVerdict.EXPIRED,
+        reason="not_restored",
+        at=now,
+        limited_wh=record.limited_wh,
+    )

@@ -27,9 +27,11 @@ class AckRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class DutyRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The accepted command that is in force, its signed bytes, and the energy account up to `at`."""
+    """An accepted command that is in force, its signed bytes, and what was limited so far."""
 
     envelope: str
+    command_id: str
+    digest: str
     accepted_at: datetime
     limited_wh: float = 0.0
     limited_told: bool = False

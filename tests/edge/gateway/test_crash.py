@@ -48,6 +48,8 @@ async def test_a_clock_that_went_back_while_the_gateway_was_away_takes_up_nothin
     async with bench(tmp_path, keys=False, clock=clock, seed=8) as made:
         made.core.restore(clock.now())
         assert duties(made) == 0
+        await made.settle()
+        assert (made.last_ack().verdict, made.last_ack().reason) == (AckVerdict.EXPIRED, "not_restored")
 
 
 def test_a_state_file_is_replaced_whole_and_a_broken_one_stops_the_gateway(tmp_path: Path) -> None:
