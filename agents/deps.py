@@ -1,8 +1,9 @@
 """What the graph is given by the composition root. The callables of `tools.deps.Deps` are async where they wait."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from agents.model_client import ChatModel
 from telemetry.model.clock import Clock
@@ -36,12 +37,18 @@ class AgentSettings:
     read_only_steps: int = 4
 
 
+async def nothing_standing() -> Sequence[Mapping[str, Any]]:
+    """Return no standing objective."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentDeps:
     """The tools, the model behind its seam, and the clock.
 
     `model` is the policy planner itself or a model wrapped by `model_client.WithFallback`; `extra` names further facts
-    that go into a plan's provenance.
+    that go into a plan's provenance. `standing` returns what operators want kept true (documents with `objective_id`,
+    `who`, and any of `text`, `exclude_site_ids`, `pause`), see `thread_store.ThreadStore.standing_objectives`.
     """
 
     tools: Deps
@@ -49,3 +56,4 @@ class AgentDeps:
     clock: Clock
     settings: AgentSettings = field(default_factory=AgentSettings)
     extra: Mapping[str, str] = field(default_factory=dict)
+    standing: Callable[[], Awaitable[Sequence[Mapping[str, Any]]]] = nothing_standing

@@ -36,6 +36,7 @@ async def goal_facts(state: State, deps: AgentDeps, fleet: Fleet, earliest: date
         "request": state["request"],
         "operating_mode": fleet.state.mode.value,
         "feeders": feeders,
+        "standing_objectives": [dict(one) for one in await deps.standing()],
         "rejected_because": learnt or ([state["why"]] if state.get("round", 0) and state.get("why") else []),
     }
 

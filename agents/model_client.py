@@ -149,6 +149,24 @@ class Counted:
         return choice
 
 
+@dataclass(frozen=True, slots=True)
+class Budgeted:
+    """A model that is not asked once `spent` has reached `limit` tokens; put it inside `WithFallback`."""
+
+    model: ChatModel
+    spent: Callable[[], Awaitable[int]]
+    limit: int
+
+    @property
+    def label(self) -> str:
+        return self.model.label
+
+    async def choose(self, question: Question) -> Choice:
+        if await self.spent() >= self.limit:
+            raise UnreachableModelError(f"its budget of {self.limit} tokens is used up")
+        return await self.model.choose(question)
+
+
 class UnreachableModelError(ModelError):
     """The endpoint did not answer, or refused to: asking again at once would not help."""
 

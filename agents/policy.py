@@ -39,6 +39,11 @@ class PolicyPlanner:
 
 def choose_goal(facts: Mapping[str, Any]) -> tuple[str, Option]:
     """Shave the worst excess that no plan covers yet, with every feeder whose excess overlaps it."""
+    standing = facts.get("standing_objectives", [])
+    if paused := next((one for one in standing if one.get("pause")), None):
+        return "no_action", NoAction(
+            why=f"Standing objective {paused['objective_id']} of {paused['who']} pauses dispatch."
+        )
     over = [one for one in facts["feeders"] if one["over_limit_kw"] > 0.0 and not one["covered_by_plans"]]
     over = [one for one in over if one["dispatchable_sites"] > 0]
     if facts["operating_mode"] != "normal" or not over:
@@ -55,6 +60,9 @@ def choose_goal(facts: Mapping[str, Any]) -> tuple[str, Option]:
         feeder_ids=tuple(one["feeder_id"] for one in joined),
         start=start,
         end=until,
+        exclude_site_ids=tuple(
+            dict.fromkeys(name for one in standing for name in one.get("exclude_site_ids", ()))
+        ),
         why=f"{names}: up to {worst['over_limit_kw']:.1f} kW above the import limit at the upper forecast.",
     )
 

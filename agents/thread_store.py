@@ -151,6 +151,20 @@ class ThreadStore:
             [thread_id, at, model, prompt_tokens, answer_tokens, seconds],
         )
 
+    async def tokens_since(self, at: datetime) -> int:
+        """Return how many tokens all models have used since an instant."""
+        rows = await self._run(
+            "SELECT coalesce(sum(prompt_tokens + answer_tokens), 0) FROM model_use WHERE at >= %s", [at]
+        )
+        return int(rows[0][0])
+
+    async def standing_objectives(self) -> list[Mapping[str, Any]]:
+        """Return what operators want kept true, oldest first: id, who set it, and the document."""
+        rows = await self._run(
+            "SELECT objective_id, who, doc FROM standing_objective WHERE active ORDER BY at, objective_id", []
+        )
+        return [{"objective_id": row[0], "who": row[1], **row[2]} for row in rows]
+
     async def notifications(self) -> AsyncIterator[None]:
         """Yield whenever somebody writes a command, on a connection of its own; ends when the connection does."""
         async with self._pool.connection() as connection:

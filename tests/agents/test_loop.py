@@ -1,6 +1,7 @@
 """The loop process's body: commands from the API in, events out, leases, cycles, waits, all over real PostgreSQL."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ from psycopg.types.json import Jsonb
 from agents.deps import AgentSettings
 from agents.loop import Loop, LoopSettings
 from agents.model_client import ChatModel
-from edge.plan import ApprovalTier
+from edge.plan import ApprovalTier, PlanId
 from telemetry.model.clock import read_wall
 from tests.agents.harness import Bench, bench_over
 from tests.services import Database
@@ -199,3 +200,36 @@ async def test_a_goal_from_the_console_needs_no_words(database: Database) -> Non
         assert plan["plans"][0]["relief_kw"] > 3.9
         [error] = events(bench, "error", "chat-2")
         assert error["text"] == "the goal is malformed: 1 errors"
+
+
+async def test_standing_objectives_are_kept(database: Database) -> None:
+    async with bench_over(database) as bench:
+        for objective_id, doc in (("spare", {"exclude_site_ids": ["cbs-0002"]}), ("old", {"pause": True})):
+            bench.sql(
+                "INSERT INTO standing_objective VALUES (%s, %s, 'alice', %s, %s)",
+                objective_id, Jsonb(doc), objective_id != "old", bench.clock.now(), role=DatabaseRole.API,
+            )  # fmt: skip
+        loop = a_loop(bench, every=timedelta(minutes=15))
+        loop.deps = replace(loop.deps, standing=bench.threads.standing_objectives)
+        await once(loop)
+        stored = await loop.deps.tools.plans.fetch(PlanId("plan-cycle-20260310T155000-1-deep"))
+        assert stored is not None
+        assert [site.site_id for site in stored.plan.sites] == ["cbs-0001", "cbs-0003", "cbs-0004"]
+        bench.sql("UPDATE standing_objective SET active = true", role=DatabaseRole.API)
+        bench.clock.at += timedelta(minutes=15)
+        await once(loop)
+        await once(
+            loop
+        )  # the first look only takes the waiting run up again: cycles are not run side by side
+        texts = [row[0]["text"] for row in bench.sql("SELECT body FROM thread_event WHERE kind = 'message'")]  # type: ignore[index]
+        assert texts[-1] == "No plan was made. Standing objective old of alice pauses dispatch."
+
+
+async def test_the_day_s_tokens_are_added_up(database: Database) -> None:
+    async with bench_over(database) as bench:
+        for hours, tokens in ((30, 1000), (2, 70), (1, 7)):
+            at = bench.clock.now() - timedelta(hours=hours)
+            await bench.threads.record_use(
+                "t", at=at, model="m", prompt_tokens=tokens, answer_tokens=1, seconds=1.0
+            )
+        assert await bench.threads.tokens_since(bench.clock.now() - timedelta(hours=24)) == 79

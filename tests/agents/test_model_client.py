@@ -6,7 +6,16 @@ from datetime import timedelta
 
 import pytest
 
-from agents.model_client import Choice, Endpoint, EndpointModel, ModelError, Question, WithFallback, prompt
+from agents.model_client import (
+    Budgeted,
+    Choice,
+    Endpoint,
+    EndpointModel,
+    ModelError,
+    Question,
+    WithFallback,
+    prompt,
+)
 from agents.policy import PolicyPlanner
 from agents.questions import NoAction, PickPlan, ask_pick
 from tests.agents.openai_server import (
@@ -128,3 +137,18 @@ async def test_after_a_failure_the_endpoint_is_left_alone_for_a_while() -> None:
 async def test_the_model_may_choose_to_do_nothing() -> None:
     choice = await choose(Call("no_action", {"why": "The relief is too small to be worth the wear."}))
     assert choice.option == NoAction(why="The relief is too small to be worth the wear.")
+
+
+async def test_a_model_whose_budget_is_used_up_is_not_asked() -> None:
+    async def spent() -> int:
+        return 5000
+
+    async with openai_server(GENTLE) as server:
+        primary = EndpointModel(Endpoint(base_url=server.base_url, api_key="k", model="m"))
+        model = WithFallback(
+            primary=Budgeted(primary, spent, 5000), fallback=PolicyPlanner(), timeout=timedelta(seconds=5)
+        )
+        choice = await model.choose(a_question())
+        assert "its budget of 5000 tokens is used up" in choice.note
+        assert server.requests == []
+        await primary.close()
