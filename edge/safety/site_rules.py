@@ -71,7 +71,7 @@ def power_limits(track: Track, case: Case) -> list[Outcome]:
     most = pack.max_discharge_w
     caps = track.charge_cap_w[: case.steps]
     return [
-        out.judge(place, [most + w if w < 0.0 else FREE for w in power.low_w], [most] * case.steps),
+        out.judge(place, [most + min(0.0, w) for w in power.low_w], [most] * case.steps),
         into.judge(
             place, [cap - w if w > 0.0 else FREE for w, cap in zip(power.high_w, caps, strict=True)], caps
         ),
@@ -92,9 +92,9 @@ def within_load(track: Track, case: Case) -> list[Outcome]:
         span=case.span,
     )
     found = rule.judge(
-        place, [cap + w if w < 0.0 else FREE for w, cap in zip(track.power.low_w, caps, strict=True)], caps
+        place, [cap + min(0.0, w) for w, cap in zip(track.power.low_w, caps, strict=True)], caps
     )
-    exports = any(w < 0.0 and not own_w + w >= 0.0 for w, own_w in zip(track.power.low_w, own, strict=True))
+    exports = any(not own_w + min(0.0, w) >= 0.0 for w, own_w in zip(track.power.low_w, own, strict=True))
     uncertified = exports and inverter is not None and not inverter.certificate
     broken = (
         (unmet("S18", "certificate", place, "would export without its inverter's certificate"),)
@@ -137,7 +137,7 @@ def soc_ceiling(track: Track, case: Case) -> list[Outcome]:
     closed = not pack.max_charge_w > 0.0
     return [
         ceiling.judge(place, margins),
-        window.judge(place, [-w if closed and w > 0.0 else FREE for w in track.power.high_w]),
+        window.judge(place, [-max(0.0, w) if closed else FREE for w in track.power.high_w]),
     ]
 
 
@@ -183,9 +183,7 @@ def daily_cycles(track: Track, case: Case) -> list[Outcome]:
         margin = battery.max_cycles_per_day - cycles
         worst = min(worst, margin)
         if not margin >= 0.0:
-            words = (
-                f"more cycles than its battery may on one day, {case.span(max(0, day.first), day.last - 1)}"
-            )
+            words = f"more cycles than its battery may on one day, {case.span(max(0, day.first), min(case.steps, day.last) - 1)}"
             found.append(over("S10", "daily_cycles", place, -margin, "cycles", words))
     return [
         Outcome(

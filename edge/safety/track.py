@@ -25,6 +25,7 @@ class Track:
         power: What the plan asks.
         level_wh: Backup surely left at each instant of the window, other plans' draw not counted.
         committed_wh: What other live plans draw before each instant up to the horizon.
+        due_wh: What `level_wh` must not fall below at each instant up to the horizon.
         charge_cap_w: What the site can take at each step up to the horizon; below zero: not even its own load.
         commitments: What other live plans ask.
         aux_ac_w: AC auxiliaries, W.
@@ -36,6 +37,7 @@ class Track:
     power: Power
     level_wh: Sequence[float]
     committed_wh: Sequence[float]
+    due_wh: Sequence[float]
     charge_cap_w: Sequence[float]
     commitments: tuple[Commitment, ...]
     aux_ac_w: float
@@ -45,18 +47,17 @@ class Track:
         """Backup surely left at each instant of the window, Wh above the disconnect."""
         return list(map(sub, self.level_wh, self.committed_wh))
 
-    @property
-    def due_wh(self) -> list[float]:
-        """What `level_wh` must not fall below, at each instant up to the horizon, whatever the site does then, Wh.
 
-        The autonomy floor with what other plans draw; where it exceeds, here or a step away, what the site would hold
-        without the plan, just that: the plan must not make it worse. A step away, because within a step the floor may
-        cross that level while the battery is still below it.
-        """
-        floor = list(map(add, self.outlook.floor_wh, self.committed_wh))
-        idle_wh = self.pack.backup_wh
-        highest = map(max, floor, [*floor[1:], floor[-1]], [floor[0], *floor[:-1]])
-        return [need if high <= idle_wh else idle_wh for need, high in zip(floor, highest, strict=True)]
+def due_row(floor_wh: Sequence[float], gone_wh: Sequence[float], idle_wh: float) -> list[float]:
+    """Return what a site's level must not fall below, at each instant up to the horizon, whatever it does then, Wh.
+
+    The autonomy floor with what other plans draw; where it exceeds, here or a step away, what the site would hold
+    without the plan, just that: the plan must not make it worse. A step away, because within a step the floor may
+    cross that level while the battery is still below it.
+    """
+    floor = list(map(add, floor_wh, gone_wh))
+    highest = map(max, floor, [*floor[1:], floor[-1]], [floor[0], *floor[:-1]])
+    return [need if high <= idle_wh else idle_wh for need, high in zip(floor, highest, strict=True)]
 
 
 def charge_caps_w(site: Site, max_charge_w: float, outlook: Outlook, aux_ac_w: float) -> list[float]:
@@ -101,6 +102,7 @@ def track_of(site: Site, case: Case, power: Power) -> Track | None:
     aux_ac_w = 0.0 if reading.aux_ac_w is None else reading.aux_ac_w
     outlook = outlook_for(site, reading, case)
     commitments = case.commitments.get(site.site_id, ())
+    gone_wh = committed_wh(draws(commitments), case.horizon)
     coarse = not site.bus.voltage_step_v <= case.limits.policy.fine_voltage_step_v
     return Track(
         site=site,
@@ -108,7 +110,8 @@ def track_of(site: Site, case: Case, power: Power) -> Track | None:
         outlook=outlook,
         power=power,
         level_wh=level_rows(pack, power, outlook, coarse=coarse),
-        committed_wh=committed_wh(draws(commitments), case.horizon),
+        committed_wh=gone_wh,
+        due_wh=due_row(outlook.floor_wh, gone_wh, pack.backup_wh),
         charge_cap_w=charge_caps_w(site, pack.max_charge_w, outlook, aux_ac_w),
         commitments=commitments,
         aux_ac_w=aux_ac_w,

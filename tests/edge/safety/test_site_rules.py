@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edge.plan import ControlBounds, GridReserve, ObjectiveKind, Plan, SitePlan
+from edge.plan import ControlBounds, GridReserve, ObjectiveKind, Plan, PlanId, SitePlan
 from edge.safety.limits import DayUse, FleetState, Limits, Policy
 from edge.safety.validator import validate
 from edge.safety.verdict import Approved, Rejected
@@ -575,3 +575,62 @@ def test_an_approved_plan_tells_its_tightest_margins() -> None:
     assert told["S5", "ramp"] == (512.0, "W", SITE)
     assert told["S7", ""] == (None, "", "")
     assert verdict.margins[0].autonomy_h == 0.0
+
+
+def test_s4_a_live_plan_that_overlaps_is_no_charge_before_the_window() -> None:
+    charging = a_plan(
+        schedule_of(SITE, (1, 512.0)), start=START, plan_id="live", kind=ObjectiveKind.ARBITRAGE
+    )
+    state = replace(with_reading(STATE, soc_frac=0.9375 - 0.029296875), live_plans=(charging,))
+    assert broken(CHARGE, state) == {"S9 overlap"}
+
+
+def test_s5_a_live_plan_that_ended_a_step_earlier_left_the_site_in_float() -> None:
+    plan = a_plan(schedule_of(SITE, (1, -1024.0)), start=START + 4 * STEP)
+    live = a_plan(schedule_of(SITE, (3, 512.0)), plan_id="live")
+    assert broken(plan, replace(with_reading(STATE, soc_frac=0.75), live_plans=(live,))) == set()
+
+
+def test_s5_the_worst_of_what_may_be_going_on_just_before_counts() -> None:
+    state, slow = with_reading(STATE, soc_frac=0.75), with_site(LIMITS, ramp_w_per_step=700.0)
+    live = replace(bounds_plan(-512.0, 512.0), plan_id=PlanId("live"))
+    live = replace(live, window_start=START - STEP, window_end=START)
+    ours = a_plan(schedule_of(SITE, (1, 256.0)))
+    assert broken(ours, replace(state, live_plans=(live,)), slow) == {"S5 ramp"}
+    down = a_plan(schedule_of(SITE, (1, -256.0)))
+    assert broken(down, replace(state, live_plans=(live,)), slow) == {"S5 ramp"}
+    two = tuple(
+        a_plan(schedule_of(SITE, (1, w)), start=START - STEP, plan_id=f"live {w}")
+        for w in (-512.0, 0.0, 512.0)
+    )
+    assert broken(ours, replace(state, live_plans=two), slow) == {"S5 ramp"}
+
+
+def test_s10_midnight_belongs_to_the_new_day() -> None:
+    # 23:00 UTC is midnight in Oslo. One step of 512 W then, 4 from 23:30 on: 5 x 128 / 16384 Wh on the new day.
+    midnight = START + timedelta(hours=11)
+    live = a_plan(schedule_of(SITE, (1, -512.0)), start=midnight, plan_id="live")
+    plan = a_plan(schedule_of(SITE, (4, -512.0)), start=midnight + 2 * STEP)
+    state = replace(STATE, live_plans=(live,))
+    assert broken(plan, state, with_battery(LIMITS, max_cycles_per_day=0.0390625)) == set()
+    assert broken(plan, state, with_battery(LIMITS, max_cycles_per_day=0.039)) == {"S10 daily_cycles"}
+
+
+def test_s10_a_day_that_began_before_the_window_counts_the_whole_window() -> None:
+    # From 01:00 UTC, 02:00 in Oslo: 16 steps, 0.125 cycles, all on one day.
+    plan = a_plan(start=START + timedelta(hours=13))
+    assert broken(plan, limits=with_battery(LIMITS, max_cycles_per_day=0.125)) == set()
+    verdict = validate(plan, STATE, with_battery(LIMITS, max_cycles_per_day=0.0625), NOW)
+    assert isinstance(verdict, Rejected)
+    assert [one.message for one in verdict.broken] == [
+        "site site-1: more cycles than its battery may on one day, 2026-03-11 01:00-05:00 UTC"
+        + " (0.0625 cycles too much)"
+    ]
+
+
+def test_s10_the_tightest_of_two_days_is_told() -> None:
+    # 4 steps today and 12 tomorrow in Oslo: 1 - 12 / 128 is less than 1 - 4 / 128.
+    verdict = validate(a_plan(start=START + timedelta(hours=10)), STATE, LIMITS, NOW)
+    assert isinstance(verdict, Approved)
+    told = {one.name: one.margin for one in verdict.passed if one.rule == "S10"}
+    assert told == {"daily_cycles": 0.90625}
