@@ -8,6 +8,7 @@ from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from time import monotonic
 
 import pytest
 from msgspec.structs import replace as alter
@@ -18,6 +19,7 @@ from edge.gateway.state_file import StateFile
 from edge.gateway.uplink import FLEET_KEYS, FLEET_STOP, topic
 from edge.plan import AckVerdict, CommandId, CommandKind, EmptyBody, ModeBody, ScheduleBody
 from edge.simulator.faults import Fault
+from telemetry.model.clock import Pace, PacedClock, read_wall
 from telemetry.model.reading import SiteState
 from telemetry.model.site import SiteId, SiteMode
 from telemetry.wire import StateMessage, decode
@@ -454,3 +456,41 @@ async def test_a_command_that_waited_at_the_broker_finds_a_site_that_has_looked_
         assert made.fleet.plant.commands.rectifier_v[0] == pytest.approx(54.4)
         states = [decode(payload, StateMessage) for name, payload, _ in link.sent if name.endswith("/state")]
         assert not states[-1].online
+
+
+async def test_a_device_that_holds_something_else_makes_the_gateway_refuse(tmp_path: Path) -> None:
+    async with bench(tmp_path) as made:
+        made.fleet.put(Fault(site=0, kind="modbus_wrong_value", point="rectifier_set_v", value=50.0))
+        await made.order(seal(HOUR))
+        assert [(ack.verdict, ack.reason) for ack in made.acks()] == [(AckVerdict.REFUSED, "device_fault")]
+        assert duties(made) == 0
+        assert made.core.state(made.clock.now()) is SiteState.FAULT
+        made.fleet.put(Fault(site=0, kind="modbus_wrong_value", point="rectifier_set_v", on=False))
+        await made.step(count=8)
+        assert made.core.state(made.clock.now()) is not SiteState.FAULT
+
+
+async def test_mains_loss_is_seen_between_control_steps(tmp_path: Path) -> None:
+    """In wall time: the mains look, not the one-second scan, gives the battery back."""
+    async with bench(tmp_path, keys=False) as made:
+        link, config = BenchLink(), alter(CONFIG, pacing=alter(CONFIG.pacing, control_s=2.0))
+        start = made.clock.now()
+        pace = Pace(wall=read_wall(), domain=start, speed=1.0)
+        clock = PacedClock(lambda: pace)
+        disk = StateFile(tmp_path / "live.json")
+        core = GatewayCore(config, made.port, link, made.buffer, disk, clock, Random(1), boot_id="live")
+        task = asyncio.create_task(core.run())
+        await asyncio.sleep(0.1)
+        link.deliver(FLEET_KEYS, sign_keys(KEYS, ROOT))
+        link.deliver(topic(SITE, "command"), seal(HOUR))
+        await core.idle()
+        assert made.fleet.plant.commands.rectifier_v[0] < 54.3
+        made.fleet.put(Fault(site=0, kind="mains_outage"))
+        made.fleet.advance_to(made.fleet.at + timedelta(seconds=0.1))
+        cut_s = monotonic()
+        while made.fleet.plant.commands.rectifier_v[0] < 54.39 and monotonic() - cut_s < 3.0:
+            await asyncio.sleep(0.005)
+        assert monotonic() - cut_s <= 1.0
+        assert core.in_outage
+        task.cancel()
+        await asyncio.wait([task])
