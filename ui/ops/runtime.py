@@ -174,7 +174,7 @@ class Installation:
             settings.SIGNING_SEED_FILE: str(self._secret_file("command-signing-seed")),
             settings.ROOT_SEED_FILE: str(self._secret_file("root-signing-seed")),
             settings.POLICY_FILE: str(self.policy_file),
-            settings.KEY_SET_FILE: str(self.state.path / "key_set.json"),
+            settings.KEY_SET_FOLDER: str(self.state.path / "key_sets"),
             settings.AUDIT_HEADS_FILE: str(self.state.path / "audit_heads.jsonl"),
         }
 

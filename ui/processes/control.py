@@ -13,10 +13,11 @@ from edge.control.audit_head import HeadFile
 from edge.control.command_store import CommandStore
 from edge.control.dispatcher import Parts
 from edge.control.gate import SafetyGate
+from edge.control.key_folder import KeyFolder
 from edge.control.ports import ControlSettings, Topics
 from edge.control.process import ControlProcess, KeysInForce
 from edge.control.request_store import RequestStore
-from edge.control.signer import Signer, first_key_set, read_key_set, sign_key_set
+from edge.control.signer import Signer
 from edge.envelope import public_bytes
 from edge.safety.limits import FleetState
 from edge.safety.policy import load_policy
@@ -28,7 +29,7 @@ from ui.ops.secret_files import read_seed
 from ui.settings import (
     AUDIT_HEADS_FILE,
     DATABASE_URL,
-    KEY_SET_FILE,
+    KEY_SET_FOLDER,
     POLICY_FILE,
     ROOT_SEED_FILE,
     SIGNING_SEED_FILE,
@@ -102,18 +103,14 @@ async def run_control(env: Mapping[str, str]) -> None:
 
 
 def keys_in_force(env: Mapping[str, str], signer: Signer, now: datetime) -> KeysInForce:
-    """Return the root-signed key set: the one kept in its file, or a first one made with the root key.
+    """Return the root-signed key set: the newest of its folder, or the next one made with the root key.
 
     Raises:
-        SettingsError: There is no key set and no root key to make one with.
-        KeySetError: The file holds something that the root did not sign.
+        SettingsError: There is no folder or no root key named.
+        KeySetError: The folder holds something that the root did not sign.
     """
-    path = Path(need(env, KEY_SET_FILE))
     root = _key(need_file(env, ROOT_SEED_FILE))
-    if not path.exists():
-        path.write_bytes(sign_key_set(first_key_set(signer.public, now), root))
-    envelope = path.read_bytes()
-    return KeysInForce(keys=read_key_set(envelope, public_bytes(root)), envelope=envelope)
+    return KeyFolder(Path(need(env, KEY_SET_FOLDER)), public_bytes(root)).ensure(signer, root, now)
 
 
 def _key(path: Path) -> Ed25519PrivateKey:

@@ -17,6 +17,8 @@ from tests.services import Database
 from ui.ops.control_cli import ask_control, rotate_key
 from ui.ops.secret_files import read_seed
 from ui.ops.secrets import DatabaseRole
+from ui.processes.control import keys_in_force
+from ui.settings import KEY_SET_FOLDER, ROOT_SEED_FILE
 
 ROOT = Ed25519PrivateKey.from_private_bytes(b"r" * 32)
 
@@ -46,11 +48,34 @@ async def test_stops_come_before_everything_else(database: Database) -> None:
     await pool.close()
 
 
+def a_secret(path: Path, seed: bytes) -> Path:
+    path.write_bytes(base64.b64encode(seed))
+    path.chmod(0o600)
+    return path
+
+
+def test_control_s_next_start_takes_the_new_key_up(tmp_path: Path) -> None:
+    """As the process reads its settings: start, rotate, start."""
+    seed_file = a_secret(tmp_path / "command-signing-seed", b"a" * 32)
+    env = {
+        ROOT_SEED_FILE: str(a_secret(tmp_path / "root-signing-seed", b"r" * 32)),
+        KEY_SET_FOLDER: str(tmp_path / "key_sets"),
+    }
+
+    def signer() -> Signer:
+        return Signer(Ed25519PrivateKey.from_private_bytes(read_seed(seed_file)))
+
+    first = keys_in_force(env, signer(), NOW)
+    assert keys_in_force(env, signer(), NOW) == first
+    name = rotate_key(KeyFolder(tmp_path / "key_sets", public_bytes(ROOT)), seed_file, ROOT, NOW)
+    second = keys_in_force(env, signer(), NOW)
+    assert (first.keys.epoch, second.keys.epoch) == (1, 2)
+    assert signer().key_id == name == second.keys.keys[0].key_id
+
+
 def test_a_new_key_is_vouched_for_beside_the_old_one(tmp_path: Path) -> None:
-    seed_file = tmp_path / "command-signing-seed"
     old_seed = b"a" * 32
-    seed_file.write_bytes(base64.b64encode(old_seed))
-    seed_file.chmod(0o600)
+    seed_file = a_secret(tmp_path / "command-signing-seed", old_seed)
     old = Signer(Ed25519PrivateKey.from_private_bytes(old_seed))
     folder = KeyFolder(tmp_path / "keys", public_bytes(ROOT))
     folder.ensure(old, ROOT, NOW)
