@@ -151,7 +151,7 @@ def commitments_of(plan: Plan, state: FleetState, now: datetime) -> dict[SiteId,
         steps = live.steps
         past = max(0, (now - live.window_start) // STEP)
         end = (until[live.plan_id] - live.window_start) // STEP
-        if end <= past:
+        if not range(past, end):
             continue
         for site_plan in live.sites:
             power = power_of(site_plan, steps)

@@ -70,10 +70,10 @@ class FeederSum:
 
     def _add_commitments(self, site: Site, commitments: tuple[Commitment, ...]) -> None:
         for step, w in feeds(commitments):
-            if 0 <= step < len(self.upper_w):
+            if step in range(len(self.upper_w)):
                 self.upper_w[step] += w / site.rectifiers.efficiency
         for step, w in draws(commitments):
-            if 0 <= step < len(self.lower_w):
+            if step in range(len(self.lower_w)):
                 self.lower_w[step] -= w / site.rectifiers.efficiency
 
     def _add_taker(self, site: Site, caps_w: Sequence[float]) -> None:
@@ -123,8 +123,7 @@ def headroom_of(feeder: Feeder, sums: FeederSum, case: Case) -> Headroom | Broke
     free = [limit_w - outside - own for outside, own in zip(upper, sums.upper_w, strict=True)]
     export = [outside + own + feeder.export_limit_w for outside, own in zip(lower, sums.lower_w, strict=True)]
     share = [
-        0.0 if not room > 0.0 else 1.0 if takes <= room else room / takes
-        for room, takes in zip(free, sums.takes_w, strict=True)
+        min(1.0, max(0.0, room) / max(takes, 1e-9)) for room, takes in zip(free, sums.takes_w, strict=True)
     ]
     return Headroom(free_w=free, export_free_w=export, share=share)
 

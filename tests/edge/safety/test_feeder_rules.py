@@ -10,7 +10,7 @@ import pytest
 from edge.plan import ObjectiveKind, Plan
 from edge.safety.limits import FleetState, Limits, Policy
 from edge.safety.validator import validate
-from edge.safety.verdict import Rejected
+from edge.safety.verdict import Approved, Rejected
 from telemetry.model.battery import TemperatureBand
 from telemetry.model.series import STEP, Forecast, Quantity
 from telemetry.model.site import FeederId, Rectifiers
@@ -331,6 +331,54 @@ def test_s12_what_live_plans_draw_brings_a_site_nearer_to_its_floor(frac: float)
     # 2200 W for a quarter of an hour are 550 Wh: 7680 - 550 - 2048 is less than 5120 Wh.
     heavy = a_plan(schedule_of(SITE, (1, -2200.0)), start=START - STEP, plan_id="live")
     assert ("S12 cluster_low" in broken(plan, replace(state, live_plans=(heavy,)), limits)) is (frac < 0.5)
+
+
+def test_s12_exactly_at_the_edge_is_not_low_yet() -> None:
+    # 5120 Wh = 4096 + 1024: SoC 0.3125 + 0.15625. Drawing on it makes the lone site low.
+    state, limits = cluster_case(Policy(max_cluster_low_frac=0.5), 0.46875)
+    assert broken(a_plan(schedule_of(SITE, (4, -64.0))), state, limits) == {"S12 cluster_low"}
+
+
+def test_s12_one_end_of_a_step_is_enough() -> None:
+    # 5184 Wh at its begin, 5056 Wh at its end.
+    state, limits = cluster_case(Policy(max_cluster_low_frac=0.5), 5184.0 / 16384.0 + 0.15625)
+    assert broken(a_plan(schedule_of(SITE, (1, -512.0))), state, limits) == {"S12 cluster_low"}
+    # The load from step 16 on doubles: floor and an hour are 5120 Wh, then 5376 Wh; without the plan the site would
+    # be low only at the end of the step, with it earlier.
+    load = {SITE: a_forecast(median_w=[1024.0] * 16 + [2048.0] * 368, spread_w=(0.0,) * 9)}
+    state, limits = cluster_case(Policy(max_cluster_low_frac=0.5), 5248.0 / 16384.0 + 0.15625)
+    assert broken(a_plan(schedule_of(SITE, (1, 0.0))), replace(state, load=load), limits) == set()
+    assert broken(a_plan(schedule_of(SITE, (1, -64.0))), replace(state, load=load), limits) >= {
+        "S12 cluster_low"
+    }
+
+
+def test_a_plan_that_never_takes_the_battery_below_its_start_has_nothing_to_recharge() -> None:
+    verdict = validate(a_plan(schedule_of(SITE, (2, 512.0), (1, -64.0))), STATE, LIMITS, NOW)
+    assert isinstance(verdict, Approved)
+    assert not {one.name for one in verdict.passed} & {"recharge", "recharge_floor"}
+    drawn = validate(DRAW, STATE, LIMITS, NOW)
+    assert isinstance(drawn, Approved)
+    assert {one.name for one in drawn.passed} >= {"recharge", "recharge_floor"}
+
+
+def test_s6_a_live_plan_that_begins_with_ours_or_ends_with_the_horizon_counts() -> None:
+    sites = [replace(a_site(name, cluster=name), rectifiers=ONE) for name in (SITE, "b")]
+    state = replace(flat(flat(state_of([SITE, "b"])), "b"), background={FEEDER: background()})
+    state = with_reading(with_reading(state, soc_frac=0.75), "b", soc_frac=0.5)
+    # 131072 + 2 x 1024 + 512 + 256; the neighbour charges in the first step alone, or just before and after.
+    less = limits_of(sites, [replace(a_feeder(), import_limit_w=133887.0)], LIMITS.policy)
+    for start, reasons in [(START, {"S6 feeder_import"}), (START - STEP, set()), (START + 4 * STEP, set())]:
+        live = a_plan(schedule_of("b", (1, 256.0)), plan_id="live", start=start)
+        assert broken(CHARGE, replace(state, live_plans=(live,)), less) == reasons, start
+    outflow = replace(state, background={FEEDER: background(-65536.0)})
+    tight = limits_of(sites, [replace(a_feeder(), export_limit_w=64255.0)], LIMITS.policy)
+    for start, reasons in [(START, {"S6 feeder_export"}), (START - STEP, set()), (START + 4 * STEP, set())]:
+        live = a_plan(schedule_of("b", (1, -256.0)), plan_id="live", start=start)
+        assert broken(DRAW, replace(outflow, live_plans=(live,)), tight) == reasons, start
+    # Beyond the longest recharge nothing counts.
+    far = a_plan(schedule_of("b", (4, 256.0)), plan_id="live", start=START + 99 * STEP)
+    assert broken(CHARGE, replace(state, live_plans=(far,)), less) == set()
 
 
 def test_infinite_power_is_refused_before_anything_is_summed() -> None:

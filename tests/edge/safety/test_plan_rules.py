@@ -367,6 +367,7 @@ def test_what_a_live_plan_charges_before_counts_for_the_ceiling_only() -> None:
 def test_what_a_live_plan_asks_beyond_the_longest_recharge_does_not_count() -> None:
     load = {SITE: a_forecast(spread_w=(0.0,) * 9)}
     need = (4096.0 + 2048.0) / 16384.0 + 0.15625
-    far = a_plan(schedule_of(SITE, (4, -512.0)), start=START + 200 * STEP, plan_id="live")
+    # Window, one step of waiting and a day of recharge: 113 steps.
+    far = a_plan(schedule_of(SITE, (4, -512.0)), start=START + 113 * STEP, plan_id="live")
     state = replace(with_reading(STATE, soc_frac=need), load=load, live_plans=(far,))
     assert broken(PLAN, state) == set()
