@@ -42,6 +42,8 @@ class LivePlans(Protocol):
 
     async def live(self, at: datetime, recharge: timedelta) -> tuple[Plan, ...]: ...
 
+    async def superseded(self, live: Sequence[Plan]) -> tuple[Plan, ...]: ...
+
 
 class Mode(Protocol):
     """What is asked of the mode store."""
@@ -96,6 +98,7 @@ class FleetView:
             background={FeederId(name): forecast for name, forecast in background.items()},
             day_use=day_use,
             live_plans=plans,
+            superseded_plans=await self.plans.superseded(plans),
         )
 
     async def _day_use(self, sites: Mapping[SiteId, Site], now: datetime) -> dict[SiteId, DayUse]:

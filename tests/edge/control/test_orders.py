@@ -299,3 +299,32 @@ async def test_a_release_does_not_wait_behind_paced_schedules(world: World) -> N
         await eventually(all_released)
     kinds = sorted([command.kind for command in site.applied] for site in sites.values())
     assert kinds == [[CommandKind.RELEASE]] * 2 + [[CommandKind.SCHEDULE, CommandKind.RELEASE]]
+
+
+async def test_one_yes_carries_a_chain_of_replans_until_its_energy_is_spent(world: World) -> None:
+    """The envelope lets each site give 1024 Wh; the third plan is the second's child, the yes is for the first."""
+    world.policy["automatic"] = {**world.policy["automatic"], "max_total_w": 0.0}
+    tight = fleet_plan("plan-1")
+    first = await world.propose(replace(tight, envelope=replace(tight.envelope, total_max_w=0.0)))
+    await world.approve(first, "ann")
+    async with world.running_sites(), world.running_control():
+        await world.request(first)
+        await world.outcome(first, "authorised")
+        parent = first
+        for number in (2, 3):
+            child = replace(first, plan_id=PlanId(f"plan-{number}"), supersedes=parent.plan_id)
+            await world.propose(child)
+            await world.request(child)
+            outcome = await world.outcome(child, "authorised", "needs_approval", "refused")
+            assert (outcome.outcome, outcome.doc["approvers"]) == ("authorised", ["ann"])
+            parent = child
+        await applied(world, 3)
+        # One that skips a link names a plan that is no longer live.
+        skip = replace(first, plan_id=PlanId("plan-4"), supersedes=first.plan_id)
+        await world.propose(skip, validated=False)
+        await world.plans.set_status(
+            skip.plan_id, PlanStatus.VALIDATED, at=world.clock.now(), who="loop", reason=""
+        )
+        await world.request(skip)
+        assert (await world.outcome(skip, "authorised", "refused")).outcome == "refused"
+    assert await world.command_count() == 9
