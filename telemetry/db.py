@@ -135,6 +135,18 @@ def migrate(owner_dsn: str, *, applied_at: datetime, folder: Path = MIGRATIONS) 
     return todo
 
 
+def ensure_database(admin_dsn: str, name: str) -> None:
+    """Make a database unless there is one of that name.
+
+    Args:
+        admin_dsn: A role that may create databases, connected to another one.
+        name: Of the database.
+    """
+    with psycopg.connect(admin_dsn, autocommit=True) as connection:
+        if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+
+
 def provision_roles(owner_dsn: str, passwords: Mapping[str, str]) -> None:
     """Make the service roles, set their passwords, and make the vector extension; may be repeated.
 

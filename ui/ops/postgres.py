@@ -22,7 +22,7 @@ from typing import Self
 
 import psycopg
 
-from telemetry.db import role_dsn
+from telemetry.db import ensure_database, role_dsn
 from ui.ops.ports import free_port
 from ui.ops.privilege import SELF_CWD, owned_folder, reachable_root, unprivileged_user
 from ui.ops.process import ProcessSpec, RunAs, log_tail, spawn, stop
@@ -159,7 +159,7 @@ class EmbeddedPostgres:
         _clear_stale_lock(self._data, within_s=self._old_server_gone_within_s)
         try:
             self._start_server(install, run_as)
-            self._ensure_database()
+            ensure_database(self._dsn("postgres", DatabaseRole.OWNER), _DATABASE)
         except BaseException:
             self.stop()
             raise
@@ -267,15 +267,6 @@ class EmbeddedPostgres:
             else:
                 return True
         return False
-
-    def _ensure_database(self) -> None:
-        admin = self._dsn("postgres", DatabaseRole.OWNER)
-        with psycopg.connect(admin, autocommit=True) as connection:
-            if (
-                connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [_DATABASE]).fetchone()
-                is None
-            ):
-                connection.execute(f"CREATE DATABASE {_DATABASE}".encode())
 
 
 @contextmanager
