@@ -14,12 +14,15 @@ from agents.state import State
 from agents.steps import did, show
 from agents.words import report_words
 from edge.approvals import count_approvals
-from edge.plan import ApprovalTier, PlanId, PlanStatus
+from edge.plan import ApprovalTier, Plan, PlanId, PlanStatus
 from tools.errors import ToolUnavailableError
 from tools.plan_fleet import card
 from tools.planning.dispatch_store import DispatchOutcome
 from tools.planning.plan_store import StoredPlan
 
+_PHYSICAL = frozenset(
+    {"S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S12", "S17", "S19", "S20"}
+)
 _LEAST_NAP_S = 0.05  # however fast the domain's clock runs, the database is not asked more often than this
 
 
@@ -96,12 +99,8 @@ async def verify(state: State, runtime: Runtime[AgentDeps]) -> State:
     if pending and now < give_up:
         _wait(state, min(now + timedelta(seconds=30), give_up), pending)
         return {"stage": "running"}
-    if outcome is None:
-        return {"stage": "no_answer", "why": "the control process did not answer in time", "outcome": {}}
-    if outcome.outcome == "needs_approval" and not state.get("asked_again"):
-        return {"stage": "needs_approval", "asked_again": True}
-    if outcome.outcome != "authorised":
-        return {"stage": "refused", "why": _refusal(outcome), "outcome": {}}
+    if outcome is None or outcome.outcome != "authorised":
+        return _not_sent(state, deps, plan, outcome, now)
     end = plan.window_end + deps.settings.grace
     status = (await _stored(deps, plan.plan_id)).plan.status
     if now < end and status is not PlanStatus.ABORTED:
@@ -121,10 +120,31 @@ async def verify(state: State, runtime: Runtime[AgentDeps]) -> State:
     return {"stage": stage, "outcome": found, "steps": [step]}
 
 
+def _not_sent(
+    state: State, deps: AgentDeps, plan: Plan, outcome: DispatchOutcome | None, now: datetime
+) -> State:
+    """Return what follows when control sends nothing: ask a person, plan anew on fresh state, or end."""
+    if outcome is None:
+        return {"stage": "no_answer", "why": "the control process did not answer in time", "outcome": {}}
+    if outcome.outcome == "needs_approval" and not state.get("asked_again"):
+        return {"stage": "needs_approval", "asked_again": True}
+    why, round_ = _refusal(outcome), state.get("round", 0) + 1
+    early = now + deps.settings.lead < plan.window_start
+    if early and round_ < deps.settings.max_rounds and _mendable(outcome):
+        return {"stage": "replan", "round": round_, "why": why}
+    return {"stage": "refused", "why": why, "outcome": {}}
+
+
 def _refusal(outcome: DispatchOutcome) -> str:
     """Return what control said, in its own words."""
     broken = [str(one.get("message") or one.get("name") or one) for one in outcome.doc.get("broken", [])]
     return f"control answered {outcome.outcome}: {'; '.join(broken[:3]) or 'without a reason'}"
+
+
+def _mendable(outcome: DispatchOutcome) -> bool:
+    """Whether control refused for what the sites or feeders can take by now, so that a fresh plan may do."""
+    rules = {str(one.get("rule", "")) for one in outcome.doc.get("broken", [])}
+    return bool(rules) and rules <= _PHYSICAL
 
 
 def _wait(state: State, until: datetime, what: str) -> None:

@@ -53,12 +53,14 @@ def after_approve(state: State) -> Literal["request_dispatch", "approve", "repor
             return "report"
 
 
-def after_verify(state: State) -> Literal["verify", "approve", "report"]:
-    """Still running, approval asked again, or over."""
+def after_verify(state: State) -> Literal["verify", "approve", "propose", "report"]:
+    """Still running, approval asked again, refused on fresh state and planned anew, or over."""
     match state["stage"]:
         case "running":
             return "verify"
         case "needs_approval":
             return "approve"
+        case "replan":
+            return "propose"
         case _:
             return "report"

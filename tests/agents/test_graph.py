@@ -154,3 +154,15 @@ async def test_a_policy_that_lets_nobody_approve_stops_everything(database: Data
         state = await run(bench, a_cycle())
         assert state["stage"] == "told:not_allowed"
         assert bench.sql("SELECT count(*) FROM dispatch_request") == [(0,)]
+
+
+async def test_what_control_refuses_on_fresh_state_is_planned_anew(database: Database) -> None:
+    async with bench_over(database) as bench:
+        first = await plan_of(bench, await run(bench, a_cycle()))
+        bench.world.offline.add("cbs-0003")
+        broken = [{"rule": "S7", "name": "offline", "message": "site cbs-0003: its controller is not online"}]
+        bench.control_says(first, "refused", {"broken": broken})
+        second = await plan_of(bench, await run(bench, Command(resume="look")))
+        assert [site.site_id for site in second.sites] == ["cbs-0001", "cbs-0002", "cbs-0004"]
+        rows = bench.sql("SELECT plan_id FROM dispatch_request ORDER BY request_id")
+        assert rows == [(first.plan_id,), (second.plan_id,)]
