@@ -12,6 +12,7 @@ from pathlib import Path
 
 from telemetry.model.errors import ControlError
 from ui.cli_bench import add_bench_commands
+from ui.cli_control import add_control_orders
 from ui.cli_ops import add_ops_commands
 
 _STATE = Path(".cellwatt")
@@ -62,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
         one.add_argument("--state-dir", type=Path, help="take settings from the installation that runs there")
         one.set_defaults(run=_process, process=name)
+        if name == "control":
+            add_control_orders(one, _STATE)
     return parser
 
 

@@ -1,7 +1,7 @@
 """`cellwatt audit verify | show PLAN | export`: the trail checked, made readable, taken out."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,6 @@ from typing import Any
 from edge.audit_chain import AuditEntry, AuditFault, AuditHead, ChainCheck, head_faults
 from edge.control.audit_head import read_heads
 from tools.planning.audit_store import AuditStore, readable
-
-USAGE = "usage: cellwatt audit verify | show PLAN | export"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,36 +99,3 @@ def _line(entry: AuditEntry) -> dict[str, Any]:
         "previous_hash": entry.previous_hash.hex(),
         "hash": entry.hash.hex(),
     }
-
-
-async def audit_command(
-    words: Sequence[str],
-    store: AuditStore,
-    *,
-    heads: bytes,
-    publics: Mapping[str, bytes],
-    write: Callable[[str], object],
-) -> int:
-    """Carry out the words after `cellwatt audit`; return the exit status: 0, 1 for a trail that is not sound, 2 for usage.
-
-    Args:
-        words: `verify`, `show PLAN` or `export`.
-        store: The trail, through any role that may read it.
-        heads: Content of the file of signed heads.
-        publics: The keys that the root has vouched for, by name.
-        write: Takes text, line ends included.
-    """
-    match list(words):
-        case ["verify"]:
-            report = await verify_audit(store, heads, publics)
-            write(report.text() + "\n")
-            return 0 if report.sound else 1
-        case ["show", plan_id]:
-            write(await show_plan(store, plan_id) + "\n")
-            return 0
-        case ["export"]:
-            await export_audit(store, write)
-            return 0
-        case _:
-            write(USAGE + "\n")
-            return 2

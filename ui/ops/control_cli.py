@@ -9,12 +9,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge.control.key_folder import KeyFolder
 from edge.control.request_store import RequestStore
 from edge.control.signer import Signer
 from edge.plan import PlanId
+from telemetry.model.errors import ControlError
 from ui.ops.files import write_atomic
 from ui.ops.secret_files import SEED_BYTES
 
@@ -51,8 +53,14 @@ async def ask_control(
         at: Domain time.
         within: How long to wait, wall time.
         plan_id: The plan to abort.
+
+    Raises:
+        ControlError: There is no such plan.
     """
-    request_id = await store.request_control(kind, who=who, reason=reason, at=at, plan_id=plan_id)
+    try:
+        request_id = await store.request_control(kind, who=who, reason=reason, at=at, plan_id=plan_id)
+    except psycopg.errors.ForeignKeyViolation as error:
+        raise ControlError(f"there is no plan {plan_id}") from error
     deadline = time.monotonic() + within.total_seconds()
     while (found := await store.control_outcome(request_id)) is None:
         if time.monotonic() >= deadline:

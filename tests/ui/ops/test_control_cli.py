@@ -5,13 +5,16 @@ import base64
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge.control.key_folder import KeyFolder
 from edge.control.request_store import RequestStore
 from edge.control.signer import Signer
 from edge.envelope import public_bytes
+from edge.plan import PlanId
 from telemetry.db import open_async_pool
+from telemetry.model.errors import ControlError
 from tests.edge.safety.examples import NOW
 from tests.services import Database
 from ui.ops.control_cli import ask_control, rotate_key
@@ -31,6 +34,10 @@ async def test_a_stop_without_a_control_process_is_kept_for_it(database: Databas
         store, "stop", who="root", reason="fire", at=NOW, within=timedelta(seconds=0.2)
     )
     assert answer.outcome == "unanswered"
+    with pytest.raises(ControlError, match="there is no plan plan-9"):
+        await ask_control(
+            store, "abort", who="root", reason="", at=NOW, within=timedelta(0), plan_id=PlanId("plan-9")
+        )
     (waiting,) = await store.control_requests()
     assert (waiting.kind, waiting.who, waiting.request_id) == ("stop", "root", answer.doc["request_id"])
     await pool.close()
