@@ -29,11 +29,6 @@ def rewritten(text: str, results: Results) -> str:
     return _walk(text, results, [])[0]
 
 
-def has_blocks(text: str) -> bool:
-    """Whether the document opens or closes a block."""
-    return "<!-- figures" in text or "/figures -->" in text
-
-
 def block(name: str, keys: tuple[str, ...], results: Results) -> str:
     """Return the inside of a block.
 
