@@ -64,7 +64,7 @@ def offset_of(forecast: Forecast, start: datetime) -> int:
 
 def spread_wh(forecast: Forecast, level: float) -> tuple[list[float], list[float]]:
     """Return how far a quantile of the energy lies from its median at each step's start: of the sum, and summed up."""
-    wider, narrower = (level, MEDIAN) if level > MEDIAN else (MEDIAN, level)
+    wider, narrower = (MEDIAN, level) if level == LOWER else (level, MEDIAN)
     of_sum = map(sub, forecast.energy_wh(wider), forecast.energy_wh(narrower))
     by_step = map(sub, forecast.quantile_w(wider), forecast.quantile_w(narrower))
     summed = accumulate(map(max, by_step, repeat(0.0)))
@@ -95,7 +95,7 @@ def energy_ahead_wh(
     short = offset + count + length - len(middle)
     middle += [middle[-1] + later * fill_w * STEP_H for later in range(1, short + 1)]
     known = (end - begin for begin, end in _stretches(middle, offset, count, length))
-    return list(map(add if level > MEDIAN else sub, known, unsure))
+    return list(map(sub if level == LOWER else add, known, unsure))
 
 
 def _stretches(row: list[float], offset: int, count: int, length: int) -> Iterator[tuple[float, float]]:
@@ -120,9 +120,7 @@ def net_need_wh(
 
 def within(amount: float, most: float) -> float:
     """Return the amount held to 0..most; what is no number counts as 0."""
-    if not amount > 0.0:
-        return 0.0
-    return min(amount, most)
+    return max(0.0, min(amount, most))
 
 
 def genset_wh(site: Site, genset: Genset, supply: Supply, peak_w: float) -> float:
@@ -198,7 +196,7 @@ def _net_rows(
     )
     least = on_grid(_NOTHING if load is None else load.quantile_w(LOWER), offset, count, 0.0)
     if pv is None:
-        return most, least if site.pv_rated_w == 0.0 else [w - site.pv_rated_w for w in least]
+        return most, [w - site.pv_rated_w for w in least]
     offset = offset_of(pv, start)
     dark = on_grid(pv.quantile_w(LOWER), offset, count, 0.0)
     bright = on_grid(pv.quantile_w(UPPER), offset, count, site.pv_rated_w)

@@ -88,7 +88,7 @@ def level_rows(pack: Pack, power: Power, outlook: Outlook, *, coarse: bool) -> l
     else:
         low = list(power.low_w)
     for w in low:
-        level += w * STEP_H if w < 0.0 else w * STEP_H * credit
+        level += (min(0.0, w) + max(0.0, w) * credit) * STEP_H
         levels.append(level)
     return levels
 

@@ -209,6 +209,17 @@ def test_s6_a_neighbours_live_plan_counts_against_headroom() -> None:
     assert broken(CHARGE, blind, less) == {"S6 feeder_import"}
 
 
+def test_s6_a_neighbours_panels_without_a_forecast_shine_at_their_rating() -> None:
+    sites = [replace(a_site(name, cluster=name), rectifiers=ONE) for name in (SITE, "b")]
+    sites[1] = replace(sites[1], pv_rated_w=1024.0)
+    state = replace(flat(flat(state_of([SITE, "b"])), "b"), background={FEEDER: background(-65536.0)})
+    state = with_reading(state, soc_frac=0.75)
+    # -65536 + 1024 of ours, nothing of the neighbour's, - 512
+    for limit, reasons in [(65024.0, set()), (nextafter(65024.0, 0.0), {"S6 feeder_export"})]:
+        limits = limits_of(sites, [replace(a_feeder(), export_limit_w=limit)], LIMITS.policy)
+        assert broken(DRAW, state, limits) == reasons
+
+
 def test_s6_an_unknown_neighbour_in_no_plan_takes_no_share() -> None:
     sites = [
         replace(a_site(name, cluster=name), rectifiers=ONE, battery=replace(a_site().battery, bands=BANDS))

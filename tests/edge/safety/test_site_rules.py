@@ -174,6 +174,12 @@ def test_s1_proven_fuel_covers_the_duty_and_the_battery_a_failed_start() -> None
         assert "S1 autonomy_floor" in broken(a_plan(), state, limits), name
 
 
+def test_s1_a_shelf_that_just_carries_the_load_carries_the_genset_too() -> None:
+    full = with_reading(STATE, soc_frac=0.40625, fuel_frac=1.0, aux_ac_w=256.0)
+    just = with_site(_genset_limits(), rectifiers=Rectifiers(module_w=1024.0, count=2, efficiency=0.9375))
+    assert "S1 autonomy_floor" not in broken(a_plan(), full, just)
+
+
 def test_s1_too_little_fuel_leaves_the_rest_to_the_battery() -> None:
     # Fuel gives (8192 x 0.3125 - 256 x 4) x 0.9375 = 1440 Wh of the 4096 Wh: 2656 Wh are left to the battery.
     soc = (2656.0 + 2048.0) / 16384.0 + 0.15625
