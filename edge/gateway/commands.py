@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from edge.envelope import KeySet, Unverified, Verified, verify_command
-from edge.gateway.limits import OwnLimits, Site, refuse_schedule
+from edge.gateway.limits import OwnLimits, Site, refuse_bounds, refuse_schedule
 from edge.gateway.schedule import schedule_end
-from edge.plan import Acknowledgement, Command, CommandId, CommandKind, ModeBody, ScheduleBody
+from edge.plan import Acknowledgement, Command, CommandId, CommandKind, ControlBounds, ModeBody, ScheduleBody
 from telemetry.model.site import SiteId, SiteMode
 
 _MODE_RANK = {SiteMode.MONITOR: 0, SiteMode.SHADOW: 1, SiteMode.REMOTE: 2}
+DUTY_KINDS = frozenset({CommandKind.SCHEDULE, CommandKind.BOUNDS})
 _FLEET_KINDS = frozenset({CommandKind.STOP, CommandKind.CLEAR})
 
 
@@ -96,6 +97,9 @@ def decide(
     reason = _time_reason(command, limits, now) or _standing_reason(command, standing) or ""
     if not reason and isinstance(command.body, ScheduleBody):
         reason = refuse_schedule(command.body, command.valid_until, site, limits, now) or ""
+    if not reason and isinstance(command.body, ControlBounds):
+        until = command.valid_until
+        reason = refuse_bounds(command.body, command.not_before, until, site, limits, now) or ""
     if reason:
         return Refuse(reason=str(reason), verified=verified, spends_sequence=True)
     return Accept(verified=verified)
@@ -129,7 +133,7 @@ def _standing_reason(command: Command, standing: Standing) -> str | None:
             (standing.local_lock, "local_lock"),
             (standing.fleet.stopped, "fleet_stopped"),
             (standing.in_outage, "in_outage"),
-            (command.kind is not CommandKind.SCHEDULE, "kind_not_offered"),
+            (command.kind not in DUTY_KINDS, "kind_not_offered"),
         ]
     return next((reason for broken, reason in checks if broken), None)
 

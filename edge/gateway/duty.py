@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 
 from edge.gateway.control import NO_ENERGY, Loop, Quarter, corrected_w
 from edge.gateway.limits import OwnLimits, Reason, allow, terminal_w
+from edge.gateway.local import bounded_w
 from edge.gateway.schedule import quarter_end, ramped_w, setpoint_at
 from edge.modbus.port import FieldSample
-from edge.plan import Command
+from edge.plan import Command, ControlBounds, ScheduleBody
 
 _NOTABLE_WH = 0.5  # less than this lost is noise, not worth an acknowledgement
 
@@ -69,7 +70,7 @@ def advance(
     """
     elapsed = max(timedelta(0), now - duty.at)
     booked = _book(duty, sample, loop, now, elapsed)
-    asked_w = setpoint_at(duty.command, now)
+    asked_w = _asked_w(duty.command, sample, limits, now)
     ramped = ramped_w(booked.set_w, asked_w, ramp_w_per_s, period.total_seconds())
     allowed = allow(asked_w, sample, limits)
     set_w = ramped if abs(ramped) < abs(allowed.power_w) else allowed.power_w
@@ -88,7 +89,8 @@ def _book(duty: Duty, sample: FieldSample, loop: Loop, now: datetime, elapsed: t
     if hours == 0.0:
         return duty
     mean_w = mean_power_w(terminal_w(sample), loop.after_w)
-    asked_w = setpoint_at(duty.command, duty.at + elapsed / 2)
+    by_schedule = isinstance(duty.command.body, ScheduleBody)
+    asked_w = setpoint_at(duty.command, duty.at + elapsed / 2) if by_schedule else duty.asked_w
     left_w = _left_w(duty, asked_w, mean_w, loop.held)
     limited_wh = duty.limited_wh + max(0.0, abs(asked_w) - abs(left_w)) * hours
     border = quarter_end(duty.at)
@@ -97,6 +99,13 @@ def _book(duty: Duty, sample: FieldSample, loop: Loop, now: datetime, elapsed: t
     else:
         quarter = NO_ENERGY.add(left_w, mean_w, now - border)
     return replace(duty, quarter=quarter, limited_wh=limited_wh)
+
+
+def _asked_w(command: Command, sample: FieldSample, limits: OwnLimits, now: datetime) -> float:
+    if isinstance(command.body, ControlBounds):
+        inside = command.not_before <= now < command.valid_until
+        return bounded_w(command.body, sample, limits.rectifier_efficiency) if inside else 0.0
+    return setpoint_at(command, now)
 
 
 def mean_power_w(found_w: float, after_w: float | None) -> float:

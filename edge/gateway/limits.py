@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from edge.modbus.port import Capabilities, FieldSample
-from edge.plan import ScheduleBody
+from edge.plan import ControlBounds, ScheduleBody
 from telemetry.model.battery import LFP_BANDS, VRLA_BANDS, Chemistry, TemperatureBand
 
 _ZERO_W: Final = 1.0  # a setpoint within a watt of zero asks for nothing
@@ -145,15 +145,8 @@ def refuse_schedule(
     The order is that of DOMAIN.md: what we do not know, what the device cannot do, power, voltage, energy, time.
     """
     sample = site.sample
-    if sample is None or site.sampled_at is None or sample.soc_frac is None or sample.battery_c is None:
-        return Reason.STALE_FIELD_DATA
-    # Written as "not inside" so that NaN is refused too.
-    if not timedelta(0) <= now - site.sampled_at <= site.max_age or not 0.0 <= sample.soc_frac <= 1.0:
-        return Reason.STALE_FIELD_DATA
-    if site.fault:
-        return Reason.DEVICE_FAULT
-    if not (limits.continuity_proven and site.capabilities.can_revert):
-        return Reason.NO_CONTINUITY
+    if (reason := _unfit_reason(site, limits, now)) or sample is None or sample.soc_frac is None:
+        return reason or Reason.STALE_FIELD_DATA
     if not all(isfinite(setpoint_w) for setpoint_w in body.setpoint_w):
         return Reason.NOT_FINITE
     return (
@@ -162,6 +155,47 @@ def refuse_schedule(
         or _soc_reason(body, sample.soc_frac, limits, now)
         or _time_reason(body, valid_until, site, limits, now)
     )
+
+
+def refuse_bounds(
+    body: ControlBounds,
+    not_before: datetime,
+    valid_until: datetime,
+    site: Site,
+    limits: OwnLimits,
+    now: datetime,
+) -> Reason | None:
+    """Return the first limit that bounds for local control break, or None; SoC and load are kept while executing."""
+    sample = site.sample
+    if (reason := _unfit_reason(site, limits, now)) or sample is None:
+        return reason or Reason.STALE_FIELD_DATA
+    hold = valid_until - max(now, not_before)
+    checks = [
+        (all(isfinite(w) for w in (body.min_w, body.max_w, body.grid_import_limit_w)), Reason.NOT_FINITE),
+        (not site.capabilities.full_load_blocks_only, Reason.PARTIAL_POWER_NOT_OFFERED),
+        (sample.grid_w is not None, Reason.STALE_FIELD_DATA),
+        (-limits.max_load_w <= body.min_w <= 0.0, Reason.EXPORT_NOT_DECLARED),
+        (0.0 <= body.max_w <= limits.rectifier_secure_w, Reason.CHARGE_HEADROOM),
+        (hold <= timedelta(hours=limits.max_hold_h), Reason.HOLD_TOO_LONG),
+        (site.cycles_today < limits.max_cycles_per_day, Reason.CYCLES_PER_DAY),
+    ]
+    if broken := [reason for holds, reason in checks if not holds]:
+        return broken[0]
+    whole = ScheduleBody(start=not_before, step_s=1, setpoint_w=(body.min_w, body.max_w))
+    return _rate_reason(whole, sample, limits) or _bus_reason(whole, sample, site, limits)
+
+
+def _unfit_reason(site: Site, limits: OwnLimits, now: datetime) -> Reason | None:
+    """Return why nothing at all may be accepted: unknown or old measurements, a fault, no proven continuity."""
+    sample = site.sample
+    if sample is None or site.sampled_at is None or sample.soc_frac is None or sample.battery_c is None:
+        return Reason.STALE_FIELD_DATA
+    # Written as "not inside" so that NaN is refused too.
+    if not timedelta(0) <= now - site.sampled_at <= site.max_age or not 0.0 <= sample.soc_frac <= 1.0:
+        return Reason.STALE_FIELD_DATA
+    if site.fault:
+        return Reason.DEVICE_FAULT
+    return None if limits.continuity_proven and site.capabilities.can_revert else Reason.NO_CONTINUITY
 
 
 def _power_reason(
@@ -178,17 +212,19 @@ def _power_reason(
         return Reason.PARTIAL_POWER_NOT_OFFERED
     if highest_w > limits.rectifier_secure_w or first_w > charge_headroom_w(sample, limits) + _ZERO_W:
         return Reason.CHARGE_HEADROOM
-    band = limits.band_at(sample.battery_c) if sample.battery_c is not None else None
-    if (lowest_w < -_ZERO_W or highest_w > _ZERO_W) and band is None:
-        return Reason.C_RATE_BY_TEMPERATURE
-    if band is not None and not (
-        -band.discharge_c_rate * limits.rated_wh - _ZERO_W
-        <= lowest_w
-        <= highest_w
-        <= band.charge_c_rate * limits.rated_wh + _ZERO_W
-    ):
-        return Reason.C_RATE_BY_TEMPERATURE
+    if reason := _rate_reason(body, sample, limits):
+        return reason
     return Reason.RAMP if _breaks_ramp(body, site.running_w, limits) else None
+
+
+def _rate_reason(body: ScheduleBody, sample: FieldSample, limits: OwnLimits) -> Reason | None:
+    lowest_w, highest_w = min(body.setpoint_w), max(body.setpoint_w)
+    band = limits.band_at(sample.battery_c) if sample.battery_c is not None else None
+    if band is None:
+        return Reason.C_RATE_BY_TEMPERATURE if lowest_w < -_ZERO_W or highest_w > _ZERO_W else None
+    most_out_w = band.discharge_c_rate * limits.rated_wh + _ZERO_W
+    most_in_w = band.charge_c_rate * limits.rated_wh + _ZERO_W
+    return None if -most_out_w <= lowest_w <= highest_w <= most_in_w else Reason.C_RATE_BY_TEMPERATURE
 
 
 def _near_setpoint_w(body: ScheduleBody, now: datetime) -> float:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from edge.envelope import Verified, encode_ack
 from edge.gateway import roster
-from edge.gateway.commands import Accept, FleetOrder, Refuse, Repeat, decide, decide_fleet
+from edge.gateway.commands import DUTY_KINDS, Accept, FleetOrder, Refuse, Repeat, decide, decide_fleet
 from edge.gateway.outbox import Urgent
 from edge.gateway.uplink import FLEET_KEYS, FLEET_STOP, topic
 from edge.modbus.port import DeviceError
@@ -161,7 +161,7 @@ class Orders:
         """Change the roster as the command asks; return what it supersedes."""
         core = self._core
         command = verified.command
-        if command.kind is CommandKind.SCHEDULE:
+        if command.kind in DUTY_KINDS:
             core.duties, out = roster.take_on(core.duties, roster.new_duty(verified, envelope, now))
             return out
         lowered = isinstance(command.body, ModeBody) and command.body.mode.value != "remote"
@@ -179,7 +179,7 @@ class Orders:
         if kind in {CommandKind.RELEASE, CommandKind.MODE} and superseded:
             await core.float_now(now, "")
             return core.float_v
-        if kind is CommandKind.SCHEDULE:
+        if kind in DUTY_KINDS:
             written_v = await core.act(sample, now)
             if written_v is not None:
                 return written_v

@@ -8,22 +8,13 @@ from datetime import datetime
 
 from edge.envelope import KeySet, Unverified, Verified, verify_command
 from edge.gateway.duty import Duty
-from edge.gateway.schedule import duty_end, energy_wh, has_begun, runs_to_its_end
+from edge.gateway.schedule import duty_end, energy_wh, has_begun, runs_to_its_end, starts_at
 from edge.gateway.state_file import DutyRecord
-from edge.plan import Acknowledgement, AckVerdict, Command, CommandId, ScheduleBody
+from edge.plan import Acknowledgement, AckVerdict, CommandId
 from telemetry.model.site import SiteId
 
 MOST_DUTIES = 4
 Roster = tuple[Duty, ...]
-
-
-def starts_at(command: Command) -> datetime:
-    """Return the first instant at which the command asks for anything."""
-    return (
-        max(command.not_before, command.body.start)
-        if isinstance(command.body, ScheduleBody)
-        else command.not_before
-    )
 
 
 def take_on(roster: Roster, fresh: Duty) -> tuple[Roster, Roster]:

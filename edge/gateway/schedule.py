@@ -23,9 +23,16 @@ def setpoint_at(command: Command, at: datetime) -> float:
     return body.setpoint_w[index] if 0 <= index < len(body.setpoint_w) else 0.0
 
 
+def starts_at(command: Command) -> datetime:
+    """Return the first instant at which the command asks for anything."""
+    if isinstance(command.body, ScheduleBody):
+        return max(command.not_before, command.body.start)
+    return command.not_before
+
+
 def has_begun(command: Command, at: datetime) -> bool:
-    """Return whether the first step may already be executed."""
-    return isinstance(command.body, ScheduleBody) and at >= max(command.not_before, command.body.start)
+    """Return whether the command may already act."""
+    return at >= starts_at(command)
 
 
 def duty_end(command: Command) -> datetime:
@@ -36,8 +43,11 @@ def duty_end(command: Command) -> datetime:
 
 
 def runs_to_its_end(command: Command) -> bool:
-    """Return whether the last step ends before the command expires: completed rather than expired."""
-    return isinstance(command.body, ScheduleBody) and schedule_end(command.body) <= command.valid_until
+    """Return whether the last step ends before the command expires: completed rather than expired.
+
+    Bounds have no steps: they are completed when their validity ends.
+    """
+    return not isinstance(command.body, ScheduleBody) or schedule_end(command.body) <= command.valid_until
 
 
 def energy_wh(command: Command, start: datetime, end: datetime) -> float:
@@ -73,11 +83,10 @@ def ramped_w(previous_w: float, wanted_w: float, ramp_w_per_s: float, elapsed_s:
 def next_edge(command: Command, at: datetime) -> datetime | None:
     """Return the next instant at which the setpoint may change, or None after the last."""
     body = command.body
-    if not isinstance(body, ScheduleBody):
-        return None
-    step = timedelta(seconds=body.step_s)
-    index = max(0, (at - body.start) // step + 1)
     edges = [command.not_before, duty_end(command)]
-    if index <= len(body.setpoint_w):
-        edges.append(body.start + step * index)
+    if isinstance(body, ScheduleBody):
+        step = timedelta(seconds=body.step_s)
+        index = max(0, (at - body.start) // step + 1)
+        if index <= len(body.setpoint_w):
+            edges.append(body.start + step * index)
     return min((edge for edge in edges if edge > at), default=None)

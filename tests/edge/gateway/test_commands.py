@@ -31,8 +31,8 @@ from edge.plan import (
     Command,
     CommandId,
     CommandKind,
-    ControlBounds,
     EmptyBody,
+    GridReserve,
     ModeBody,
     ScheduleBody,
 )
@@ -128,8 +128,16 @@ def reason(command: Command, standing: Standing = STANDING, site: Site = FIELD, 
         (
             replace(
                 TEST,
-                kind=CommandKind.BOUNDS,
-                body=ControlBounds(min_w=-1.0, max_w=1.0, grid_import_limit_w=1.0),
+                kind=CommandKind.GRID_RESERVE,
+                body=GridReserve(
+                    product="fcr_d",
+                    up_w=1000.0,
+                    down_w=0.0,
+                    droop_hz=0.4,
+                    dead_band_hz=0.1,
+                    activation_s=5.0,
+                    energy_wh=100.0,
+                ),
             ),
             STANDING,
             "kind_not_offered",
