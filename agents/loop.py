@@ -21,7 +21,8 @@ from pydantic import ValidationError
 
 from agents.deps import AgentDeps
 from agents.graph import build_graph
-from agents.model_client import Choice, Counted
+from agents.model_client import Choice
+from agents.model_use import Counted
 from agents.state import State
 from agents.thread_store import ThreadCommand, ThreadStore, Waiting
 from telemetry.model.clock import read_wall

@@ -6,7 +6,7 @@ plans, which tool, which words. No option carries a setpoint, and nothing here l
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from importlib.resources import files
@@ -129,42 +129,6 @@ class WithFallback:
     async def _take_over(self, question: Question, reason: str) -> Choice:
         choice = await self.fallback.choose(question)
         return replace(choice, note=f"{self.primary.label}: {reason}; the {choice.label} took over")
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """A model whose answers that cost tokens are told to `count`."""
-
-    model: ChatModel
-    count: Callable[[Choice], Awaitable[None]]
-
-    @property
-    def label(self) -> str:
-        return self.model.label
-
-    async def choose(self, question: Question) -> Choice:
-        choice = await self.model.choose(question)
-        if choice.prompt_tokens or choice.answer_tokens:
-            await self.count(choice)
-        return choice
-
-
-@dataclass(frozen=True, slots=True)
-class Budgeted:
-    """A model that is not asked once `spent` has reached `limit` tokens; put it inside `WithFallback`."""
-
-    model: ChatModel
-    spent: Callable[[], Awaitable[int]]
-    limit: int
-
-    @property
-    def label(self) -> str:
-        return self.model.label
-
-    async def choose(self, question: Question) -> Choice:
-        if await self.spent() >= self.limit:
-            raise UnreachableModelError(f"its budget of {self.limit} tokens is used up")
-        return await self.model.choose(question)
 
 
 class UnreachableModelError(ModelError):

@@ -7,7 +7,6 @@ from datetime import timedelta
 import pytest
 
 from agents.model_client import (
-    Budgeted,
     Choice,
     Endpoint,
     EndpointModel,
@@ -16,6 +15,7 @@ from agents.model_client import (
     WithFallback,
     prompt,
 )
+from agents.model_use import Budgeted
 from agents.policy import PolicyPlanner
 from agents.questions import NoAction, PickPlan, ask_pick
 from tests.agents.openai_server import (

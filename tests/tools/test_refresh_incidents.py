@@ -1,0 +1,70 @@
+"""Incidents are found in the roll-ups, each once, and nothing is found before there is enough history."""
+
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from telemetry.db import open_async_pool
+from telemetry.model.series import STEP
+from telemetry.model.site import Site, SiteId
+from telemetry.reading_store import ReadingStore
+from tests.agents.worlds import NOW, SITE_IDS, a_site
+from tests.services import Database
+from tools.anomaly.incident_store import IncidentStore
+from tools.outlook import floor_step
+from tools.refresh_incidents import IncidentRefresh
+from ui.ops.secrets import DatabaseRole
+
+END = floor_step(NOW)
+
+
+class Registry:
+    """Six like sites."""
+
+    async def sites(self) -> dict[SiteId, Site]:
+        return {SiteId(name): a_site(name) for name in SITE_IDS}
+
+
+async def keep_history(database: Database, days: int) -> None:
+    """Write the load of every site: a daily wave with 1 % of noise; `cbs-0003` draws twice as much in the last six hours."""
+    noise = np.random.default_rng(5)
+    rows: list[tuple[str, datetime, float]] = []
+    for name in SITE_IDS:
+        for step in range(days * 96):
+            at = END - (days * 96 - step) * STEP
+            load_w = 2000.0 + 500.0 * np.sin(2 * np.pi * (at.hour + at.minute / 60.0) / 24.0)
+            load_w *= 1.0 + 0.01 * noise.standard_normal()
+            if name == "cbs-0003" and at >= END - timedelta(hours=6):
+                load_w *= 2.0
+            rows.append((name, at, float(load_w)))
+    owner = await open_async_pool(database.dsn(), application_name="test-history")
+    async with owner.connection() as connection, connection.cursor() as cursor:
+        await cursor.executemany(
+            "INSERT INTO rollup (site_id, bucket, samples, completeness, load_w) VALUES (%s, %s, 3, 1, %s)",
+            rows,
+        )
+    await owner.close()
+
+
+async def test_a_load_that_doubles_becomes_one_incident_at_its_site(database: Database) -> None:
+    await keep_history(database, 22)
+    pool = await open_async_pool(database.dsn(DatabaseRole.LOOP), application_name="test")
+    store = IncidentStore(pool)
+    refresh = IncidentRefresh(
+        readings=ReadingStore(pool), registry=Registry(), store=store, past=timedelta(days=21)
+    )
+    assert await refresh(NOW) == 1
+    [found] = await store.open()
+    assert (found.site_id, found.kind) == ("cbs-0003", "load")
+    assert abs(found.since - (END - timedelta(hours=6))) <= timedelta(minutes=45)
+    assert await refresh(NOW + timedelta(minutes=15)) == 1
+    assert [one.incident_id for one in await store.open()] == [found.incident_id]
+    await pool.close()
+
+
+async def test_with_a_week_of_history_nothing_is_called_unusual(database: Database) -> None:
+    await keep_history(database, 7)
+    pool = await open_async_pool(database.dsn(DatabaseRole.LOOP), application_name="test")
+    refresh = IncidentRefresh(readings=ReadingStore(pool), registry=Registry(), store=IncidentStore(pool))
+    assert await refresh(NOW) == 0
+    await pool.close()
