@@ -31,7 +31,7 @@ class Boosted:
         warm_days: Days before the first training origin, for the base model and the lags.
         trees: Boosting rounds.
         max_rows: Rows trained on; above it, rows are sampled with `seed`.
-        threads: LightGBM threads.
+        threads: LightGBM threads; more than there are idle cores makes it many times slower.
     """
 
     base: PointModel = field(default_factory=BatchedRidge)
@@ -44,7 +44,7 @@ class Boosted:
     min_leaf: int = 200
     max_rows: int = 250_000
     objective: str = "regression_l1"
-    threads: int = 2
+    threads: int = 1
     seed: int = 0
 
     @property
