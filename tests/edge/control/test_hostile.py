@@ -25,7 +25,7 @@ from tests.services import Broker, Database
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SITES = tuple(SiteId(f"site-{number}") for number in range(1, 7))
-FLOOD = int(os.environ.get("CELLWATT_FLOOD", "60"))  # 1,000 in `make proof`
+FLOOD = int(os.environ.get("CELLWATT_FLOOD", "40"))  # 1,000 in `make proof`
 ONE, TWO = ApprovalTier.ONE_PERSON, ApprovalTier.TWO_PERSONS
 
 
