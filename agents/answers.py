@@ -49,7 +49,7 @@ def _fleet(found: Mapping[str, Any]) -> str:
 
 def _site(found: Mapping[str, Any]) -> str:
     if "read_at" not in found:
-        return f"{found['site_id']} has sent no reading."
+        return f"There is no reading of {found['site_id']}."
     parts = [
         (
             f"{found['site_id']} is {'online' if found['online'] else 'offline'} and in {found['state']}:"

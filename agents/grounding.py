@@ -13,8 +13,9 @@ _TIME = re.compile(r"\b(\d{1,2}):(\d{2})(?::\d{2}(?:\.\d+)?)?\b")
 _DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:\d{2})?)?\b")
 _DAY = re.compile(r"\b(\d{1,2}) (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\w*\b")
 _NUMBER = re.compile(r"(?<![\w.])[-+−]?\d+(?:[ ,]\d{3})*(?:\.\d+)?")
-_CLAIM = re.compile(
-    r"\b(dispatch(?:ed|es)|approv(?:ed|al)|authoris(?:ed|es)|executed|sent|aborted)\b", re.IGNORECASE
+_CLAIM = re.compile(  # that something happened; not that it may, must or should
+    r"\b(?:was|were|is|are|been|have|has|I|we)\s+(?:\w+\s+)?(?:dispatched|approved|authorised|executed|sent|aborted)\b",
+    re.IGNORECASE,
 )
 _SCALES = (1.0, 1e3, 1e-3, 1e6, 1e-6, 100.0, 0.01, 60.0, 1.0 / 60.0)  # units and percent; hours and minutes
 

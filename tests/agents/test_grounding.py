@@ -75,3 +75,19 @@ def test_only_the_sentence_concerned_is_dropped() -> None:
 
 def test_without_results_no_number_may_be_said() -> None:
     assert ground("The fleet has 24 sites. All is well.", []).text == "All is well."
+
+
+@pytest.mark.parametrize(
+    ("sentence", "kept"),
+    [
+        ("The plan was dispatched.", False),
+        ("It has now been approved.", False),
+        ("I sent it to the sites.", False),
+        ("We have already aborted it.", False),
+        ("The site may not be dispatched.", True),
+        ("It must be approved by two persons.", True),
+    ],
+)
+def test_nothing_is_claimed_to_have_happened_that_no_tool_could_know(sentence: str, kept: bool) -> None:
+    assert (ground(sentence, [], may_claim=False).text == sentence) is kept
+    assert ground(sentence, [], may_claim=True).text == sentence
