@@ -5,6 +5,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -64,10 +65,11 @@ def add_ops_commands(
 
 
 def _doctor(args: argparse.Namespace) -> int:
-    from ui.ops.doctor import run_doctor
+    from ui.ops.doctor import Examination, run_doctor
 
     quiet = args.json == _TO_STDOUT
-    return run_doctor(args.state_dir, os.environ, json_to=None if quiet else args.json, quiet=quiet)
+    what = Examination(state_dir=args.state_dir, env=os.environ, now=datetime.now(UTC))
+    return run_doctor(what, json_to=None if quiet else args.json, quiet=quiet)
 
 
 def _audit_verify(args: argparse.Namespace) -> int:

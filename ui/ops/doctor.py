@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -164,30 +164,26 @@ def as_document(findings: Sequence[Finding]) -> dict[str, Any]:
     return {"ok": sound, "findings": [asdict(each) for each in findings]}
 
 
-def run_doctor(state_dir: Path, env: Mapping[str, str], *, json_to: Path | None, quiet: bool) -> int:
+def run_doctor(what: Examination, *, json_to: Path | None, quiet: bool) -> int:
     """Look, print, and return the exit status: 1 where there is a problem.
 
     Args:
-        state_dir: The installation.
-        env: The environment.
+        what: What to look at.
         json_to: A file for the findings.
         quiet: Print JSON on the standard output, and nothing for people.
     """
     findings = []
     show_progress = sys.stderr.isatty() and not quiet
     for each in diagnose(
-        Examination(state_dir=state_dir, env=env, now=datetime.now(UTC)),
-        lambda what: print(f"\r\x1b[Klooking at: {what}", end="", file=sys.stderr) if show_progress else None,
+        what,
+        lambda now: print(f"\r\x1b[Klooking at: {now}", end="", file=sys.stderr) if show_progress else None,
     ):
         findings.append(each)
         if not quiet:
-            print(f"\r\x1b[K{line(each)}" if show_progress else line(each))
+            print(f"\r\x1b[K{line(each)}" if show_progress else line(each), flush=True)
     document = as_document(findings)
     text = json.dumps(document, indent=1, ensure_ascii=False)
-    if quiet:
-        print(text)
-    else:
-        print(summary(findings))
+    print(text if quiet else summary(findings))
     if json_to is not None:
         json_to.write_text(text + "\n")
     return 0 if document["ok"] else 1

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
+from importlib.metadata import Distribution, PackageNotFoundError, distribution, requires, version
 from pathlib import Path
 
 from ui.ops.finding import Finding, fine, problem, warning
@@ -83,14 +83,16 @@ def check_packages(names: Sequence[str], pins: Mapping[str, str]) -> list[Findin
 
 def modules_of(names: Sequence[str]) -> tuple[str, ...]:
     """Return the modules that installed distributions bring, private ones left out."""
-    wanted = {_normal(name) for name in names}
-    return tuple(
-        sorted(
-            module
-            for module, owners in packages_distributions().items()
-            if not module.startswith("_") and module.isidentifier() and wanted & {_normal(o) for o in owners}
-        )
-    )
+    found = {module for name in names for module in _top_level(distribution(name))}
+    return tuple(sorted(each for each in found if each.isidentifier() and not each.startswith("_")))
+
+
+def _top_level(there: Distribution) -> set[str]:
+    """Return the names that a distribution can be imported by, as it says itself or as its files tell."""
+    if declared := there.read_text("top_level.txt"):
+        return set(declared.split())
+    code = [path for path in there.files or () if path.suffix == ".py"]
+    return {path.parts[0] if len(path.parts) > 1 else path.stem for path in code}
 
 
 def _failed_imports(modules: Sequence[str]) -> dict[str, str]:
