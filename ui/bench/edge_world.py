@@ -99,7 +99,11 @@ class Answer:
 
 @dataclass
 class World:
-    """The running bench: clock, plant, cores by site, and the centre's end of the link."""
+    """The running bench: clock, plant, cores by site, and the centre's end of the link.
+
+    `lag_s` is the longest that the process stood still, wall time: above a second, the machine is too busy for the
+    figures to say anything about the gateways.
+    """
 
     clock: PacedClock
     pace: list[Pace]
@@ -113,6 +117,7 @@ class World:
     answers: dict[str, Answer] = field(default_factory=dict)
     last: dict[str, Acknowledgement] = field(default_factory=dict)
     orders: dict[int, Command] = field(default_factory=dict)
+    lag_s: float = 0.0
     edges: list[datetime] = field(default_factory=list)
     delivered_wh: list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = field(default_factory=list)
     owed_wh: list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = field(default_factory=list)
@@ -135,8 +140,9 @@ class World:
 
     async def live(self) -> None:
         """Keep the plant at the clock's instant in steps of a second; close the account at each quarter's end."""
-        owed = np.zeros(len(self.sites))
+        owed, looked_s = np.zeros(len(self.sites)), monotonic()
         while True:
+            self.lag_s, looked_s = max(self.lag_s, monotonic() - looked_s), monotonic()
             now = self.clock.now()
             while self.fleet.at < now:
                 until = min(now, self.fleet.at + timedelta(seconds=1))
