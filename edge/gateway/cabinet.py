@@ -9,6 +9,7 @@ from edge.gateway.control import Loop
 from edge.modbus.port import DeviceError, SitePort
 
 _CHARGE_STEP_A: Final = 0.1  # smaller changes of the charging limit are not worth a write
+_SILENCE: Final = timedelta(seconds=60)
 _LONGEST_REVERT: Final = timedelta(seconds=900)
 
 
@@ -25,6 +26,7 @@ class Cabinet:
         self._volts: float | None = None
         self._charge_limit_a: float | None = None
         self._written_at: datetime | None = None
+        self._applied_at: datetime | None = None
 
     @property
     def lowered(self) -> bool:
@@ -39,6 +41,9 @@ class Cabinet:
         Raises:
             DeviceError: A device did not answer, or holds something else.
         """
+        if self._applied_at is not None and not timedelta(0) <= now - self._applied_at < _SILENCE:
+            self.forget()  # we were away so long that the device may have gone back to its own limits
+        self._applied_at = now
         held_a = self._charge_limit_a
         closes = held_a is not None and held_a > 0.0 and loop.charge_limit_a == 0.0
         if held_a is None or closes or abs(held_a - loop.charge_limit_a) >= _CHARGE_STEP_A:
