@@ -1,0 +1,182 @@
+"""Fleet: is everything all right?"""
+
+from typing import Any
+
+import streamlit as st
+
+from ui.console import texts
+from ui.console.api_client import Doc
+from ui.console.charts import CONFIG, QUIET
+from ui.console.desk import Desk, go_to, problems_shown
+from ui.console.fleet_charts import (
+    backup_figure,
+    feeder_figure,
+    map_figure,
+    site_rows,
+    states_of,
+    unknown_feeders,
+    worst_figure,
+)
+from ui.console.formats import ago, kilo, moment, now_of, words
+from ui.console.header import show_header
+from ui.console.tables import show_rows
+
+_SEVERITIES = ("critical", "warning", "info")
+_TOP = 5
+_EVERY_S = ((300, 2), (1500, 5))
+_SLOWEST_S = 10
+
+
+def show_fleet(desk: Desk) -> None:
+    """Draw the page; everything but its head refreshes by itself."""
+    fleet = show_header(desk, texts.PAGE_FLEET, texts.FLEET_QUESTION)
+    if fleet is None:
+        st.button(texts.RETRY)
+        return
+    if not fleet["sites"]:
+        st.info(texts.NO_SITES, icon=":material/cell_tower:")
+        return
+    every = every_s(len(fleet["sites"]))
+    live: Any = st.fragment(_live, run_every=every)
+    live(desk, every)
+    table: Any = st.fragment(_table, run_every=3 * every)
+    table(desk)
+
+
+def every_s(sites: int) -> int:
+    """Return how often a fleet of a size is drawn anew, s: what a browser draws without stutter."""
+    return next((seconds for most, seconds in _EVERY_S if sites <= most), _SLOWEST_S)
+
+
+def _live(desk: Desk, every: int) -> None:
+    with problems_shown():
+        fleet = desk.fleet()
+        _figures(fleet)
+        left, right = st.columns([3, 2])
+        with left:
+            _map(fleet)
+        with right:
+            _feeders(fleet)
+        left, right = st.columns(2)
+        with left:
+            _backup(fleet)
+        with right:
+            _worst(fleet)
+        left, right = st.columns(2)
+        with left:
+            _plans(fleet)
+        with right:
+            _incidents(desk, fleet)
+        st.caption(texts.FLEET_AGE.format(at=moment(fleet["at"], desk.zone), every=every))
+
+
+def _figures(fleet: Doc) -> None:
+    counts, totals = fleet["counts"], fleet["totals"]
+    with st.container(horizontal=True):
+        online = texts.FLEET_SITES_OF.format(online=counts["online"], sites=counts["sites"])
+        st.metric(texts.FLEET_SITES, online, border=True, width=150)
+        st.metric(texts.FLEET_LOAD, kilo(totals["load_w"], "W"), border=True, width=150)
+        st.metric(texts.FLEET_GRID, kilo(totals["grid_w"], "W"), border=True, width=150)
+        st.metric(
+            texts.FLEET_AVAILABLE,
+            kilo(totals["available_w"], "W"),
+            border=True,
+            width=170,
+            help=texts.FLEET_AVAILABLE_HELP,
+        )
+        st.metric(
+            texts.FLEET_SPARE,
+            kilo(totals["spare_wh"], "Wh"),
+            border=True,
+            width=210,
+            help=texts.FLEET_SPARE_HELP,
+        )
+        st.metric(texts.FLEET_BELOW, str(counts["below_reserve"]), border=True, width=150)
+
+
+def _map(fleet: Doc) -> None:
+    st.markdown(f"**{texts.FLEET_MAP}**")
+    event: Any = st.plotly_chart(
+        map_figure(fleet["sites"]),
+        key="map",
+        on_select="rerun",
+        selection_mode="points",
+        config=CONFIG,
+        alt=f"{texts.FLEET_MAP}: {states_of(fleet['sites'])}",
+    )
+    if event.selection.points:
+        go_to("site", site=str(event.selection.points[0]["customdata"]))
+    st.caption(texts.FLEET_MAP_NOTE)
+
+
+def _feeders(fleet: Doc) -> None:
+    st.markdown(f"**{texts.FLEET_FEEDERS}**")
+    if not fleet["feeders"]:
+        st.info(texts.FLEET_FEEDERS_NONE)
+        return
+    st.plotly_chart(feeder_figure(fleet["feeders"]), key="feeders", config=QUIET, alt=texts.FLEET_FEEDERS)
+    if unknown := unknown_feeders(fleet["feeders"]):
+        st.caption(texts.FLEET_FEEDERS_UNKNOWN.format(feeders=", ".join(unknown)))
+
+
+def _backup(fleet: Doc) -> None:
+    st.markdown(f"**{texts.FLEET_BACKUP}**")
+    figure = backup_figure(fleet["sites"])
+    if figure is None:
+        st.info(texts.FLEET_BACKUP_NONE)
+        return
+    st.plotly_chart(figure, key="backup", config=QUIET, alt=texts.FLEET_BACKUP)
+    st.caption(texts.FLEET_BACKUP_NOTE)
+
+
+def _worst(fleet: Doc) -> None:
+    st.markdown(f"**{texts.FLEET_WORST}**")
+    figure = worst_figure(fleet["sites"])
+    if figure is None:
+        st.info(texts.FLEET_BACKUP_NONE)
+        return
+    st.plotly_chart(figure, key="worst", config=QUIET, alt=texts.FLEET_WORST)
+
+
+def _plans(fleet: Doc) -> None:
+    st.markdown(f"**{texts.FLEET_PLANS}**")
+    if not fleet["active_plans"]:
+        st.info(texts.FLEET_PLANS_NONE)
+    for plan_id in fleet["active_plans"][:_TOP]:
+        if st.button(plan_id, key=f"plan {plan_id}", icon=":material/bolt:", width="stretch"):
+            go_to("plans", plan=plan_id)
+
+
+def _incidents(desk: Desk, fleet: Doc) -> None:
+    st.markdown(f"**{texts.FLEET_INCIDENTS}**")
+    if not sum(fleet["counts"]["open_incidents"].values()):
+        st.success(texts.FLEET_INCIDENTS_NONE, icon=":material/check:")
+        return
+    found = desk.api.items("/v1/incidents", most=100, state="open")
+    found.sort(key=lambda one: (_SEVERITIES.index(one["severity"]), -one["score"]))
+    for one in found[:_TOP]:
+        age = ago(one["since"], now_of(fleet))
+        label = f"{one['severity']}: {words(one['kind'])} at {one['site_id']}, {age}"
+        if st.button(label, key=f"incident {one['incident_id']}", icon=":material/warning:", width="stretch"):
+            go_to("incidents", incident=one["incident_id"])
+
+
+def _table(desk: Desk) -> None:
+    with problems_shown():
+        sites = desk.fleet()["sites"]
+        st.markdown(f"**{texts.FLEET_TABLE}**")
+        counts = states_of(sites)
+        state = st.pills(
+            texts.FLEET_TABLE_FILTER,
+            list(counts),
+            format_func=lambda one: f"{texts.STATE.get(one, one)} ({counts.get(one, 0)})",
+            key="state_filter",
+        )
+        rows = site_rows(sites, state)
+        if not rows:
+            st.info(texts.FLEET_NONE_IN_STATE)
+            return
+        chosen = show_rows(rows, key="sites", selectable=True)
+        st.caption(texts.FLEET_TABLE_HINT)
+        if chosen is not None:
+            go_to("site", site=str(rows[chosen]["site_id"]))
