@@ -1,5 +1,7 @@
 """The node of a chat turn: one choice of the planner, a tool call or an answer that says only what the tools said."""
 
+from collections.abc import Iterable
+
 from langgraph.runtime import Runtime
 
 from agents.answers import HELP
@@ -29,8 +31,8 @@ async def converse(state: State, runtime: Runtime[AgentDeps]) -> State:
         "earliest_start": earliest.isoformat(),
         "time_zone": next((site.time_zone for site in fleet.limits.sites.values()), "UTC"),
         "history": state.get("history", [])[-6:],
-        "feeder_ids": list(fleet.limits.feeders)[:50],
-        "site_ids": list(fleet.limits.sites)[:200],
+        "feeder_ids": _named_first(fleet.limits.feeders, state["request"], 50),
+        "site_ids": _named_first(fleet.limits.sites, state["request"], 100),
         "done": steps,
     }
     topic = state.get("topic", "")
@@ -52,6 +54,12 @@ async def converse(state: State, runtime: Runtime[AgentDeps]) -> State:
             "why": choice.option.why,
         }
     return {**out, "stage": "looked", "steps": [await call(choice.name, choice.option, deps)]}
+
+
+def _named_first(names: Iterable[str], text: str, most: int) -> list[str]:
+    """Return ids, those that the text names before the others: a fleet has more than a prompt can hold."""
+    lower = text.lower()
+    return sorted(names, key=lambda name: name.lower() not in lower)[:most]
 
 
 async def _answer(choice: Choice, state: State, facts: dict[str, object], deps: AgentDeps) -> State:

@@ -74,14 +74,17 @@ def candidates(
 ) -> tuple[list[Candidate], dict[SiteId, str]]:
     """Return the sites of the goal's feeders that may take part, and why the others may not."""
     learnt = _learnt(constraints)
-    excluded = learnt.excluded | dict.fromkeys(goal.exclude_site_ids, "left out on request")
+    bound, drawn_wh = _live(fleet, *window_of(goal))
+    excluded = bound | learnt.excluded | dict.fromkeys(goal.exclude_site_ids, "left out on request")
     found: list[Candidate] = []
     left_out: dict[SiteId, str] = {}
     for site in fleet.limits.sites.values():
         if site.feeder_id not in goal.feeder_ids:
             continue
         verdict = excluded.get(site.site_id) or _bar(fleet, goal, site, now)
-        candidate = None if verdict else _candidate(fleet, goal, site, start, steps, learnt)
+        candidate = (
+            None if verdict else _candidate(fleet, goal, site, start, steps, learnt, drawn_wh[site.site_id])
+        )
         if candidate is None or isinstance(candidate, str):
             left_out[site.site_id] = verdict or str(candidate)
         else:
@@ -93,11 +96,6 @@ def _bar(fleet: Fleet, goal: PlanGoal, site: Site, now: datetime) -> str:
     reasons = ineligible(fleet, site.site_id, now, charge_only=goal.objective == "recharge")
     if reasons:
         return reasons[0]
-    start, end = window_of(goal)
-    for live in fleet.state.live_plans:
-        overlaps = live.window_start < end and start < live.window_end
-        if overlaps and any(site.site_id == other.site_id for other in live.sites):
-            return f"is bound by live plan {live.plan_id}"
     if site.bus.voltage_step_v > fleet.limits.policy.fine_voltage_step_v:
         return "its controller is too coarse for partial power"
     return ""
@@ -110,6 +108,7 @@ def _candidate(
     start: datetime,
     steps: int,
     learnt: _Learnt,
+    committed_wh: float,
 ) -> Candidate | str:
     reading = fleet.state.readings.get(site.site_id)
     store, load = store_of(site, reading), fleet.state.load.get(site.site_id)
@@ -126,7 +125,7 @@ def _candidate(
         store=store,
         needs=needs,
         aux_ac_w=reading.aux_ac_w or 0.0,
-        committed_wh=_committed_wh(fleet, site.site_id, fleet.state.at),
+        committed_wh=committed_wh,
         raised_wh=raised_wh,
         lowered_w=learnt.lowered_w[site.site_id],
     )
@@ -136,15 +135,21 @@ def _candidate(
     return out
 
 
-def _committed_wh(fleet: Fleet, site_id: SiteId, now: datetime) -> float:
-    """Return what live plans will still draw from a site's battery, Wh; what they charge is not counted on."""
-    drawn = 0.0
+def _live(fleet: Fleet, start: datetime, end: datetime) -> tuple[dict[str, str], defaultdict[str, float]]:
+    """Return which live plan binds a site between two instants, and what live plans will still draw from each, Wh.
+
+    What they charge is not counted on.
+    """
+    bound: dict[str, str] = {}
+    drawn: defaultdict[str, float] = defaultdict(float)
     for live in fleet.state.live_plans:
-        past = max((now - live.window_start) // STEP, 0)
+        past = max((fleet.state.at - live.window_start) // STEP, 0)
+        overlaps = live.window_start < end and start < live.window_end
         for other in live.sites:
-            if other.site_id == site_id:
-                drawn += sum(max(-w, 0.0) for w in other.schedule_w[past:]) * STEP_H
-    return drawn
+            drawn[other.site_id] += sum(max(-w, 0.0) for w in other.schedule_w[past:]) * STEP_H
+            if overlaps:
+                bound[other.site_id] = f"is bound by live plan {live.plan_id}"
+    return bound, drawn
 
 
 def floors_wh(one: Candidate) -> Floats:

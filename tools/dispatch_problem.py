@@ -138,9 +138,12 @@ def _low_shares(
 ) -> Floats:
     """Return the share of each cluster's candidates that may be low: what its other sites leave of the policy's share."""
     ours = {one.site.site_id for one in found}
+    by_cluster: dict[str, list[Site]] = {cluster: [] for cluster in clusters}
+    for site in fleet.limits.sites.values():
+        if site.radio_cluster in by_cluster:
+            by_cluster[site.radio_cluster].append(site)
     shares: list[float] = []
-    for cluster in clusters:
-        members = [site for site in fleet.limits.sites.values() if site.radio_cluster == cluster]
+    for members in by_cluster.values():
         others = [site for site in members if site.site_id not in ours]
         allowed = floor(fleet.limits.policy.max_cluster_low_frac * len(members) + 1e-9)
         allowed -= sum(_is_low(fleet, site, start, steps) for site in others)
