@@ -55,6 +55,10 @@ def _document(app: FastAPI) -> dict[str, Any]:
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
         problems.add_schema(document)
+        for item in document["paths"].values():
+            for operation in item.values():
+                if "requestBody" in operation:
+                    operation["responses"].update(problems.documented_text(413))
         document["components"].setdefault("securitySchemes", {})["bearer"] = {
             "type": "http",
             "scheme": "bearer",

@@ -70,6 +70,11 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+def documented_text(*statuses: int) -> dict[str, dict[str, Any]]:
+    """Return the same for a finished OpenAPI document, whose statuses are texts."""
+    return {str(status): answer for status, answer in documented(*statuses).items()}
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of an application with a problem document."""
 
@@ -88,6 +93,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(_: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code == HTTPStatus.BAD_REQUEST:
+            # The framework's word for a body that is no JSON at all; malformed is malformed.
+            errors = [{"field": "body", "message": str(error.detail)}]
+            return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "the body cannot be read", errors=errors)
         return problem(error.status_code, str(error.detail), headers=error.headers)
 
     @app.exception_handler(psycopg.OperationalError)

@@ -121,7 +121,7 @@ async def test_who_may_gets_in_and_nobody_else(world: World, who: str, paths: di
         url = re.sub(r"\{token_id\}", "0" * 16, url)
         url = re.sub(r"\{\w+\}", "none-such", url)
         # An empty object is malformed for every act, so that nothing happens where the door is open.
-        body = {} if method in {"POST", "PUT", "PATCH"} else None
+        body: dict[str, str] | None = {} if method in {"POST", "PUT", "PATCH"} else None
         status = (await world.ask(who, method, url, body)).status_code
         if route in MAY[who] - (NOT_FOR_TOKENS if who == "robot" else set()):
             let_in = {401} if route == ("POST", "/v1/session") else set()
@@ -148,7 +148,7 @@ async def test_nothing_is_readable_without_a_login(world: World, path: str) -> N
     "header", ["", "Bearer", "Bearer ", "Basic YWRhOng=", "Bearer cw_wrong", "Bearer \xff\xfe", "bearer null"]
 )
 async def test_bad_credentials_are_no_credentials(world: World, header: str) -> None:
-    answer = await world.client.get("/v1/fleet", headers={"Authorization": header.encode("latin-1")})
+    answer = await world.client.get("/v1/fleet", headers=[(b"authorization", header.encode("latin-1"))])
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"] == "Bearer"
     assert answer.headers["content-type"] == "application/problem+json"

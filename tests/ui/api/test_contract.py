@@ -1,0 +1,169 @@
+"""Schemathesis against the whole schema over a real server: no 5xx, no answer that the document does not promise.
+
+Seeded and small here; `CELLWATT_CONTRACT_EXAMPLES=200` makes it large.
+"""
+
+import asyncio
+import os
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import Failure, FailureGroup
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from telemetry.db import open_async_pool
+from tests.edge.safety.examples import a_background, a_forecast
+from tests.services import Database
+from tests.ui.api.world import SITES, World, one_person_plan, two_person_plan, world_over
+from tools.forecasting.forecast_store import ForecastStore
+from ui.ops.secrets import DatabaseRole
+from ui.processes.api import listening, serve
+
+pytestmark = pytest.mark.database
+EXAMPLES = int(os.environ.get("CELLWATT_CONTRACT_EXAMPLES", "3"))
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    response_headers_conformance,
+]
+ENDLESS = {("GET", "/v1/live")}
+SELF_DEFEATING = {("DELETE", "/v1/session"), ("PUT", "/v1/me/password")}  # they end the session that asks
+# Names that exist, so that not every question ends at 404.
+KNOWN = {
+    "site_id": "site-1", "feeder_id": "feeder-1", "plan_id": "plan-1", "thread_id": "cycle-1", "subject_id": "site-1",
+    "incident_id": "incident-1", "name": "vic", "request_id": 1,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The served API: its address, its document and an admin's token."""
+
+    url: str
+    document: dict[str, Any]
+    token: str
+
+
+@pytest.fixture(scope="module")
+def running(module_database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Serve in a thread of its own, since the generator of requests is not asynchronous."""
+    started: list[Running] = []
+    ready, stop = threading.Event(), asyncio.Event()
+    loop = asyncio.new_event_loop()
+
+    async def body() -> None:
+        async with world_over(module_database, tmp_path_factory.mktemp("api")) as world:
+            await _fill(world)
+            with listening(0) as listener:
+                serving = asyncio.create_task(serve(world.services, listener, lambda: None))
+                url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+                started.append(Running(url, world.app.openapi(), world.tokens["ada"]))
+                ready.set()
+                await stop.wait()
+                serving.cancel()
+                await asyncio.gather(serving, return_exceptions=True)
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(body()))
+    thread.start()
+    try:
+        assert ready.wait(60)
+        yield started[0]
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(30)
+        loop.close()
+
+
+async def _fill(world: World) -> None:
+    thread_id = world.thread()
+    await world.plan(one_person_plan(), thread_id=thread_id)
+    await world.plan(two_person_plan())
+    world.sql(
+        "INSERT INTO incident VALUES ('incident-1', 'site-1', 'k', %s, NULL, 1, 'info', 'open', '{}', '[]')",
+        world.clock.at,
+    )
+    world.sql(
+        "INSERT INTO control_request (kind, who, reason, at) VALUES ('stop', 'x', 'y', %s)", world.clock.at
+    )
+    world.sql(
+        "INSERT INTO thread_event (thread_id, at, kind, body) VALUES ('cycle-1', %s, 'done', '{}')",
+        world.clock.at,
+    )
+    pool = await open_async_pool(world.database.dsn(DatabaseRole.LOOP), application_name="test-loop")
+    try:
+        await ForecastStore(pool).put([*(a_forecast(name) for name in SITES), a_background()])
+    finally:
+        await pool.close()
+
+
+@dataclass(slots=True)
+class Prober:
+    """Asks one operation many things and keeps what was answered wrongly."""
+
+    running: Running
+    session: requests.Session
+    asked: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    wrong: list[str] = field(default_factory=list)
+
+    def probe(self, operation: Any, route: tuple[str, str], mode: GenerationMode) -> None:
+        @settings(
+            max_examples=EXAMPLES,
+            derandomize=True,
+            database=None,
+            deadline=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=operation.as_strategy(generation_mode=mode))
+        def ask(case: Case) -> None:
+            self._ask(case, route)
+
+        try:
+            ask()
+        except Unsatisfiable:
+            # What takes no arguments cannot be asked wrongly.
+            assert mode is GenerationMode.NEGATIVE
+        except (Failure, FailureGroup) as error:  # every operation is asked before any failure is told
+            self.wrong.append(f"{route} {mode}: {error}")
+
+    def _ask(self, case: Case, route: tuple[str, str]) -> None:
+        for name, value in KNOWN.items():
+            if name in case.path_parameters and self.asked[route] % 2 == 0:
+                case.path_parameters[name] = value
+        self.asked[route] += 1
+        response = case.call(base_url=self.running.url, session=self.session, timeout=20)
+        case.validate_response(response, checks=CHECKS)
+
+
+def test_every_operation_answers_as_promised(running: Running) -> None:
+    session = requests.Session()
+    session.headers["Authorization"] = f"Bearer {running.token}"
+    prober = Prober(running, session)
+    for result in schemathesis.openapi.from_dict(running.document).get_all_operations():
+        operation = result.ok()
+        route = (operation.method.upper(), operation.path)
+        if route not in ENDLESS | SELF_DEFEATING:
+            for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+                prober.probe(operation, route, mode)
+    assert not prober.wrong, "\n\n".join(prober.wrong)
+    everything = {
+        (method.upper(), path) for path, item in running.document["paths"].items() for method in item
+    }
+    assert set(prober.asked) == everything - ENDLESS - SELF_DEFEATING
