@@ -90,7 +90,7 @@ def _withheld(plan: Plan, state: FleetState, limits: Limits, now: datetime) -> t
     for site in plan.sites:
         charge_only = not power_of(site, plan.steps).discharges
         reasons = ineligible_reasons(site.site_id, state, limits, now, charge_only=charge_only)
-        if reasons and {reason.rule for reason in reasons} <= WITHHOLDABLE:
+        if reasons and not {reason.rule for reason in reasons} - WITHHOLDABLE:
             out.append(Withheld(site_id=site.site_id, reasons=reasons))
     return tuple(out)
 

@@ -114,7 +114,7 @@ def required_tier(
     plan: Plan, state: FleetState, limits: Limits, policy: ApprovalPolicy
 ) -> ApprovalTier | None:
     """Return the least tier whose scope holds the plan, or None: nobody may approve it."""
-    if not plan.window_start < plan.window_end or number_breaches(plan, plan.steps):
+    if plan.steps < 1 or number_breaches(plan, plan.steps):
         return None
     reaching = (tier for tier in _LEAST_FIRST if tier in policy.tiers)
     return next((tier for tier in reaching if _holds(policy.tiers[tier], plan, state, limits)), None)

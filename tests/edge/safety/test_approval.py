@@ -115,15 +115,15 @@ def test_one_spelling_of_a_name() -> None:
         ({"plan_id": PlanId("other")}, "is for plan other"),
         ({"expires_at": NOW}, "has expired"),
         ({"expires_at": (NOW + timedelta(hours=1)).replace(tzinfo=None)}, "has expired"),
-        ({"approved_at": NOW + US}, "too old or of the future"),
-        ({"approved_at": NOW - timedelta(hours=24) - US}, "too old or of the future"),
+        ({"approved_at": NOW + US}, "is too old or of the future"),
+        ({"approved_at": NOW - timedelta(hours=24) - US}, "is too old or of the future"),
     ],
 )
 def test_an_approval_that_does_not_fit_is_none(changes: dict[str, Any], words: str) -> None:
     verdict = answer(AUTO, replace(an_approval(AUTO), **changes))
     assert names(verdict) == {"S14 approval"}
     assert isinstance(verdict, Refused)
-    assert words in verdict.broken[0].message
+    assert f"the approval of ann {words}" in verdict.broken[0].message
 
 
 @pytest.mark.parametrize(

@@ -177,3 +177,13 @@ def test_a_plan_without_sense_has_no_tier() -> None:
     policy = load_policy(a_policy_table())
     assert required_tier(replace(ONE, window_end=ONE.window_start), STATE, LIMITS, policy) is None
     assert required_tier(replace(ONE, sites=()), STATE, LIMITS, policy) is None
+
+
+def test_a_plan_of_one_step_has_a_tier_like_any_other() -> None:
+    assert tier(a_plan(schedule_of(SITE, (1, -64.0)))) is ApprovalTier.AUTOMATIC
+
+
+def test_the_step_with_the_most_power_counts() -> None:
+    plan = a_plan(schedule_of(SITE, (1, -64.0), (1, -512.0), (1, -64.0)))
+    assert tier(plan, max_total_w=512.0) is ApprovalTier.AUTOMATIC
+    assert tier(plan, max_total_w=511.0) is None
