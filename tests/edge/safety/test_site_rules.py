@@ -639,3 +639,15 @@ def test_s10_the_tightest_of_two_days_is_told() -> None:
     assert isinstance(verdict, Approved)
     told = {one.name: one.margin for one in verdict.passed if one.rule == "S10"}
     assert told == {"daily_cycles": 0.90625}
+
+
+def test_s21_the_products_own_margin_is_part_of_the_activation() -> None:
+    # FCR-N of 512 W: 134 % for an hour are 686.08 Wh, whatever is declared. 600 Wh above the floor are too few.
+    plan = reserve_plan(product="fcr_n", down_w=512.0, energy_wh=512.0)
+    few = with_reading(STATE, soc_frac=(4096.0 + 600.0) / 16384.0 + 0.15625)
+    assert "S1 autonomy_floor" in broken(plan, few)
+    enough = with_reading(STATE, soc_frac=(4096.0 + 687.0) / 16384.0 + 0.15625)
+    assert broken(plan, enough) == set()
+    # What is declared beyond that counts as declared.
+    more = reserve_plan(product="fcr_n", down_w=512.0, energy_wh=700.0)
+    assert "S1 autonomy_floor" in broken(more, enough)
