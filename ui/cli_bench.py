@@ -53,6 +53,13 @@ def _special(kind: str) -> str:
 
 def run_bench(args: argparse.Namespace) -> int:
     """Run one of the commands; return its exit status."""
+    try:
+        return _run_bench(args)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run_bench(args: argparse.Namespace) -> int:
     if args.sites is not None and args.sites < 1:
         raise BenchmarkError("--sites needs one or more")
     if args.name == "list":

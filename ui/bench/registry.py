@@ -100,8 +100,8 @@ def named(raw: Raw, prefix: str, units: Mapping[str, str] | None = None) -> Raw:
     """Return a result whose keys carry the benchmark's name, and a unit where they lacked one.
 
     Args:
-        raw: Its figures may hold texts, which are left out, truths, which count 1 or 0, and whole numbers, which
-            count what their key says.
+        raw: Its figures may hold texts, which are left out, lists of texts, which are told beside the figures,
+            truths, which count 1 or 0, and whole numbers, which count what their key says.
         prefix: Put before every key.
         units: Key to what is put after it.
     """
@@ -115,8 +115,13 @@ def named(raw: Raw, prefix: str, units: Mapping[str, str] | None = None) -> Raw:
         for key, value in raw["figures"].items()
         if not isinstance(value, str | list) and (value is not None or key in goals)
     }
+    said = [
+        f"{key}: {', '.join(value)}"
+        for key, value in raw["figures"].items()
+        if isinstance(value, list) and value
+    ]
     numbers = {names.get(key, key): {**goal, "value": float(goal["value"])} for key, goal in goals.items()}
-    return {**raw, "figures": figures, "goals": numbers}
+    return {"figures": figures, "goals": numbers, "used": [*raw.get("used", ()), *said]}
 
 
 def telling(run: Callable[..., Any], progress: Progress) -> dict[str, Any]:
@@ -184,9 +189,9 @@ def _edge(request: Request, progress: Progress) -> Raw:
         raw = run(request.seed, request.sites or 12, quarters=1, window_s=15.0, **tell)
     else:
         raw = run(request.seed, request.sites or 50, **tell)
-    refused = raw["figures"].get("refused") or ()
-    used = [f"reasons of refusals: {', '.join(refused)}"] if refused else []
-    return {**named(raw, "edge"), "used": used}
+    return reported(
+        named(raw, "edge", {"event_speed": "ratio"}), "edge_response_mean_s", "edge_response_p99_s"
+    )
 
 
 def _backtest_forecast(request: Request, progress: Progress) -> Raw:
@@ -213,5 +218,8 @@ def _backtest_dispatch(request: Request, progress: Progress) -> Raw:
     raw = run(
         folder.parent if folder.name == "epf_prices" else folder, days=60 if request.small else None, **tell
     )
-    # Of two months' profit less need be reached than of two years'.
-    return reported(raw, "epf_np_blend_of_perfect_frac") if request.small else raw
+    if not request.small:
+        return raw
+    # Two months say little about two years; their profit is no part of the two years' goal.
+    goals = {key: goal for key, goal in raw["goals"].items() if key != "epf_np_perfect_profit_currency"}
+    return reported({**raw, "goals": goals}, "epf_np_blend_of_perfect_frac")

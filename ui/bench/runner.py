@@ -100,6 +100,8 @@ def goal_words(goal: Mapping[str, Any]) -> str:
 
 def format_number(value: float) -> str:
     """Return a figure as people read it: three digits that count, and whole numbers in full."""
+    if abs(value) < 1e-9:  # what rounding leaves of nothing
+        return "0"
     if value == int(value) or abs(value) >= 1000.0:
         return f"{value:,.0f}"
     return f"{value:.3g}"
@@ -132,6 +134,7 @@ def run_all(
     command = argv or (lambda each, path: _argv(each, request, path))
     kept = json.loads(target.read_text())["results"] if target.exists() else {}
     results: dict[str, Any] = dict(kept)
+    sound = True
     with TemporaryDirectory() as folder:
         for each in chosen:
             path = Path(folder) / f"{each.key}.json"
@@ -139,12 +142,11 @@ def run_all(
             # A run without its data says nothing against the figures of an earlier one that had them.
             if "skipped" not in entry or "figures" not in results.get(each.key, {}):
                 results[each.key] = entry
+            sound = sound and entry.get("ok", True)
             console.print(f"{each.key}: {verdict(entry)}", markup=False)
             combined = {"commit": project_commit(), "machine": describe_machine(), "results": results}
             write_document(target, combined)
-    return all(
-        entry.get("ok", True) for key, entry in results.items() if key in {each.key for each in chosen}
-    )
+    return sound
 
 
 def verdict(entry: Mapping[str, Any]) -> str:

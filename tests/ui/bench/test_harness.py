@@ -204,6 +204,7 @@ def test_keys_get_the_benchmarks_name_and_a_unit() -> None:
             "late_s": None,
             "early_s": None,
             "data": "simulated",
+            "why": ["late", "lost"],
         },
         "goals": {
             "approved": {"op": "==", "value": True, "gating": True},
@@ -218,6 +219,7 @@ def test_keys_get_the_benchmarks_name_and_a_unit() -> None:
         "x_late_s": None,
     }
     assert fixed["goals"]["x_approved_count"] == {"op": "==", "value": 1.0, "gating": True}
+    assert fixed["used"] == ["why: late, lost"]
     with pytest.raises(BenchmarkError, match="x_late_s is None"):
         read_outcome(fixed)
 

@@ -110,6 +110,16 @@ def test_what_is_not_run_again_stays_and_a_skip_takes_no_figures_away(tmp_path: 
     assert "two: SKIPPED: needs --data DIR" in told.file.getvalue()
 
 
+def test_a_skip_is_not_blamed_for_what_an_earlier_run_missed(tmp_path: Path) -> None:
+    target = tmp_path / "all.json"
+    two = [benchmark(GOOD, "two")]
+    assert not run_all(
+        two, Request(), target, console(), argv=leaving({"two": written(MISSED, "two", tmp_path)})
+    )
+    skipped = json.dumps({"name": "two", "kind": "bench", "seed": 7, "skipped": "needs --data DIR"})
+    assert run_all(two, Request(), target, console(), argv=leaving({"two": skipped}))
+
+
 def test_a_skip_without_earlier_figures_is_said_in_the_file(tmp_path: Path) -> None:
     target = tmp_path / "all.json"
     skipped = json.dumps({"name": "two", "kind": "bench", "seed": 7, "skipped": "needs --data DIR"})
@@ -155,6 +165,7 @@ def test_the_table_shows_figures_goals_and_what_was_used(tmp_path: Path) -> None
         (0.12345, "0.123"),
         (2.0, "2"),
         (99.96, "100"),
+        (-3.8e-15, "0"),
         (1234.5, "1,234"),
         (10_000.0, "10,000"),
     ],
