@@ -9,7 +9,7 @@ import pytest
 from tests.services import Database
 from tests.ui.api.world import World
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.database, pytest.mark.asyncio(loop_scope="module")]
 
 # What each role may do beyond the roles before it, written out by hand: a new route must be entered here.
 OPEN = {("GET", "/healthz"), ("GET", "/readyz"), ("POST", "/v1/session")}

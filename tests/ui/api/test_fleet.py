@@ -5,31 +5,19 @@ import json
 from datetime import timedelta
 from typing import Any
 
-import numpy as np
 import pytest
 
-from edge.safety.limits import DayUse, FleetState, Limits, OperatingMode
 from telemetry.db import open_async_pool
-from telemetry.reading_store import Bucket
 from tests.edge.safety.examples import (
     NOW,
-    SITE,
     a_background,
     a_forecast,
-    a_reading,
-    a_site,
-    a_status,
 )
 from tests.ui.api.world import SITES, World
-from tools.deps import Fleet as ToolFleet
 from tools.forecasting.forecast_store import ForecastStore
-from tools.site_needs import lasting_h, needs_of, store_of
-from ui.api.fleet_document import autonomy_of, need_of
-from ui.api.fleet_store import Band
-from ui.api.thinning import thin
 from ui.ops.secrets import DatabaseRole
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.database, pytest.mark.asyncio(loop_scope="module")]
 QUARTER = timedelta(minutes=15)
 
 
@@ -42,6 +30,7 @@ async def put_forecasts(world: World) -> None:
 
 
 async def test_the_fleet_by_hand(world: World) -> None:
+    await world.look()
     fleet = await world.get("/v1/fleet")
     site = next(one for one in fleet["sites"] if one["site_id"] == "site-1")
     # The last of thirty minutes: 1000 W and 29 W more; SoC 0.875 of 16384 Wh, 0.03125 of it doubted, 0.125 below the
@@ -64,6 +53,7 @@ async def test_the_fleet_by_hand(world: World) -> None:
 
 async def test_a_silent_site_is_offline_and_offers_nothing(world: World) -> None:
     world.clock.at = NOW + timedelta(minutes=6)
+    await world.look()
     site = (await world.get("/v1/fleet"))["sites"][0]
     assert (site["online"], site["available_w"]) == (False, 0.0)
     assert site["autonomy_h"] == 9.0
@@ -83,6 +73,7 @@ async def test_the_fleets_etag_and_gzip(world: World) -> None:
 
 
 async def test_a_change_makes_a_new_version_and_no_change_none(world: World) -> None:
+    await world.look()
     first = (await world.get("/v1/fleet"))["version"]
     world.clock.at += timedelta(seconds=1)
     assert await world.services.feed.after(first) is None
@@ -93,36 +84,6 @@ async def test_a_change_makes_a_new_version_and_no_change_none(world: World) -> 
     assert snapshot.version == first + 1
     assert [one["site_id"] for one in snapshot.changed] == ["site-2"]
     world.sql("UPDATE reading_latest SET load_w = 1029 WHERE site_id = 'site-2'")
-
-
-def a_fleet(with_pv: bool) -> ToolFleet:
-    pv = a_forecast(SITE, median_w=[256.0 * (step % 8) for step in range(384)], spread_w=[-64.0] * 9)
-    state = FleetState(
-        at=NOW, mode=OperatingMode.NORMAL, readings={SITE: a_reading()}, statuses={SITE: a_status()},
-        quality_score={SITE: 1.0}, load={SITE: a_forecast()}, pv={SITE: pv} if with_pv else {}, background={},
-        day_use={SITE: DayUse(cycles=0.0, discharged_wh=0.0)}, live_plans=(),
-    )  # fmt: skip
-    return ToolFleet(state=state, limits=Limits(sites={SITE: a_site()}, feeders={}))
-
-
-@pytest.mark.parametrize("with_pv", [False, True])
-@pytest.mark.parametrize("backup_wh", [0.0, 100.0, 287.9, 288.0, 11776.0, 100_000.0, 1e6])
-@pytest.mark.parametrize("steps_on", [0, 5, 300])
-def test_the_quick_autonomy_is_the_planners(with_pv: bool, backup_wh: float, steps_on: int) -> None:
-    fleet, site = a_fleet(with_pv), a_site()
-    load, pv = fleet.state.load[SITE], fleet.state.pv.get(SITE)
-    band = Band(start=load.start, values_w=np.array(load.quantile_w(0.975)))
-    dark = None if pv is None else Band(start=pv.start, values_w=np.array(pv.quantile_w(0.025)))
-    now = load.start + steps_on * QUARTER
-    autonomy_h, required_wh = autonomy_of(need_of(site, band, dark, now), 4.0, backup_wh, now)
-    assert autonomy_h == lasting_h(fleet, SITE, steps_on, backup_wh)
-    assert required_wh == pytest.approx(needs_of(fleet, site, steps_on, 0, 4.0).floor_wh[0])
-
-
-def test_the_store_is_the_planners() -> None:
-    store = store_of(a_site(), a_reading())
-    assert store is not None
-    assert store.backup_wh == 11776.0
 
 
 async def test_the_registry_in_pages_with_etags(world: World) -> None:
@@ -167,16 +128,6 @@ async def test_rollups_know_the_extremes_of_the_load(world: World) -> None:
     assert series["at"] == ["2026-03-10T11:15:00Z", "2026-03-10T11:30:00Z", "2026-03-10T11:45:00Z"]
     assert series["mean"] == [1004.5, 1017.0, 1027.0]
     assert (series["low"], series["high"]) == ([1000.0, 1010.0, 1025.0], [1009.0, 1024.0, 1029.0])
-
-
-def test_thinning_takes_whole_quarter_hours_and_skips_gaps() -> None:
-    values = [1.0, 3.0, None, 7.0, 9.0]
-    buckets = [
-        Bucket(start=NOW + step * QUARTER, value=value, completeness=1.0) for step, value in enumerate(values)
-    ]
-    thinned = thin(buckets, buckets, buckets, NOW, NOW + 5 * QUARTER, points=3)
-    assert thinned.at == [NOW, NOW + 3 * QUARTER, NOW + 4 * QUARTER]
-    assert (thinned.mean, thinned.low, thinned.high) == ([2.0, 7.0, 9.0], [1.0, 7.0, 9.0], [3.0, 7.0, 9.0])
 
 
 async def test_a_feeders_import_and_its_expected_band(world: World) -> None:
@@ -270,6 +221,7 @@ async def test_quality_names_the_worst_first(world: World) -> None:
 
 
 async def test_metrics_are_prometheus_text(world: World) -> None:
+    await world.look()
     answer = await world.ask("robot", "GET", "/metrics")
     figures: dict[str, Any] = dict(
         line.rsplit(" ", 1) for line in answer.text.splitlines() if not line.startswith("#")

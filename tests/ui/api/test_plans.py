@@ -15,7 +15,7 @@ from tests.edge.safety.examples import NOW, START
 from tests.ui.api.world import World, one_person_plan, two_person_plan
 from ui.ops.secrets import DatabaseRole
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.database, pytest.mark.asyncio(loop_scope="module")]
 
 
 async def approve(world: World, who: str, plan: Plan, **options: Any) -> httpx.Response:

@@ -8,7 +8,7 @@ import pytest
 from tests.ui.api.world import PASSWORD, QUICK, World, world_over
 from ui.ops.secrets import DatabaseRole
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.database, pytest.mark.asyncio(loop_scope="module")]
 
 
 async def log_in(world: World, name: str, password: str) -> int:

@@ -15,7 +15,7 @@ from tests.ui.api.world import World
 from ui.ops.secrets import DatabaseRole
 from ui.processes.api import listening, serve
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.database, pytest.mark.asyncio(loop_scope="module")]
 SOON = 10.0
 
 
@@ -144,7 +144,8 @@ async def test_events_after_a_number(world: World) -> None:
     assert (listed["last_kind"], listed["last_event_no"]) == ("message", rest["last_event_no"])
 
 
-async def test_events_are_streamed_as_they_come_and_from_where_one_left(world: World) -> None:
+async def test_events_are_streamed_as_they_come_and_from_where_one_left(own_world: World) -> None:
+    world = own_world
     thread_id = world.thread("cycle-stream")
     emit(world, thread_id, "message", text="before")
     headers = {"Authorization": f"Bearer {world.tokens['vic']}", "Accept": "text/event-stream"}
@@ -163,7 +164,8 @@ async def test_events_are_streamed_as_they_come_and_from_where_one_left(world: W
         assert int(following[0]["id"]) > int(first["id"])
 
 
-async def test_an_event_reaches_an_open_stream(world: World) -> None:
+async def test_an_event_reaches_an_open_stream(own_world: World) -> None:
+    world = own_world
     thread_id = world.thread("cycle-open")
     headers = {"Authorization": f"Bearer {world.tokens['vic']}", "Accept": "text/event-stream"}
     async with (
@@ -180,7 +182,8 @@ async def test_an_event_reaches_an_open_stream(world: World) -> None:
         assert (event["event"], event["data"]["body"]["stage"]) == ("done", "told")
 
 
-async def test_the_fleet_is_streamed_whole_and_then_by_what_changed(world: World) -> None:
+async def test_the_fleet_is_streamed_whole_and_then_by_what_changed(own_world: World) -> None:
+    world = own_world
     headers = {"Authorization": f"Bearer {world.tokens['vic']}"}
     async with (
         served(world) as client,
@@ -202,7 +205,8 @@ async def test_the_fleet_is_streamed_whole_and_then_by_what_changed(world: World
         assert (notice["event"], notice["data"]["channel"]) == ("notice", "control_request")
 
 
-async def test_a_stream_ends_with_its_session(world: World) -> None:
+async def test_a_stream_ends_with_its_session(own_world: World) -> None:
+    world = own_world
     thread_id = world.thread("cycle-session")
     headers = {"Authorization": f"Bearer {world.tokens['vic']}", "Accept": "text/event-stream"}
     async with (
@@ -218,7 +222,8 @@ async def test_a_stream_ends_with_its_session(world: World) -> None:
         assert not any(line.startswith("data") for line in rest)
 
 
-async def test_the_server_stops_while_streams_are_open(world: World) -> None:
+async def test_the_server_stops_while_streams_are_open(own_world: World) -> None:
+    world = own_world
     thread_id = world.thread("cycle-stop")
     headers = {"Authorization": f"Bearer {world.tokens['vic']}", "Accept": "text/event-stream"}
     async with asyncio.timeout(SOON):

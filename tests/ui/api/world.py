@@ -63,6 +63,7 @@ QUICK = ApiSettings(
     remember_for=timedelta(seconds=5),
     rate_per_s=10_000.0,
     burst=10_000,
+    login_burst=10_000,
 )
 
 
@@ -118,6 +119,11 @@ class World:
         answer = await self.ask(who, "GET", path)
         assert answer.status_code == 200, answer.text
         return answer.json()
+
+    async def look(self) -> None:
+        """Wait until the fleet has been looked at since now; a look that had begun before does not count."""
+        for _ in range(2):
+            await self.services.feed.after(-1)
 
     def sql(
         self, query: str, *arguments: object, role: DatabaseRole = DatabaseRole.OWNER
@@ -238,17 +244,23 @@ async def provision(database: Database) -> None:
         roll_up_due(ingest, NOW + timedelta(hours=1))
 
 
-def forgive(database: Database) -> None:
-    """Undo what an earlier test of the module did to people, to the mode and to whoever was known by a key."""
-    with psycopg.connect(database.owner_dsn, autocommit=True) as owner:
-        owner.execute(
-            "UPDATE app_user SET active = true, failures = 0, locked_until = NULL, password_hash = %s",
-            [_HASH],
-        )
+def reset(world: World) -> None:
+    """Undo what an earlier test of the module did to time, people, sessions, the mode and keys."""
+    world.clock.at, world.wall.at = NOW, WALL
+    with psycopg.connect(world.database.owner_dsn, autocommit=True) as owner:
         for name, role in PEOPLE.items():
-            owner.execute("UPDATE app_user SET role = %s WHERE name = %s", [role.value, name])
+            owner.execute(
+                "UPDATE app_user SET active = true, failures = 0, locked_until = NULL, password_hash = %s, role = %s"
+                " WHERE name = %s",
+                [_HASH, role.value, name],
+            )
+            owner.execute(
+                "INSERT INTO app_session VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+                [token_hash(world.tokens[name]), name, WALL + timedelta(hours=12)],
+            )
         owner.execute("DELETE FROM idempotency")
         owner.execute("UPDATE fleet_mode SET mode = 'normal'")
+    world.services.gatekeeper.forget()
 
 
 @asynccontextmanager
@@ -261,7 +273,6 @@ async def world_over(
         filled = owner.execute("SELECT 1 FROM site").fetchone() is not None
     if not filled:
         await provision(database)
-    forgive(database)
     policy = folder / "policy.toml"
     write_policy(policy, a_policy_table())
     async with open_services(
@@ -274,11 +285,8 @@ async def world_over(
             world = World(
                 database=database, services=services, app=app, client=client, clock=clock, wall=wall
             )
-            for name in PEOPLE:
-                world.tokens[name] = token = make_token()
-                await services.accounts.open_session(
-                    name, token_hash(token), expires_at=WALL + timedelta(hours=12), at=NOW, wall=WALL
-                )
+            world.tokens.update({name: make_token() for name in PEOPLE})
+            reset(world)
             await add_token(world, "site", PrincipalKind.SITE, "site-1", Role.SITE)
             await add_token(world, "robot", PrincipalKind.SERVICE, "", Role.OPERATOR)
             yield world
