@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from edge.audit_chain import AuditHead
 from edge.control.audit_head import HeadFile
 from edge.control.command_store import CommandStore
-from edge.control.signer import Signer, first_key_set, sign_key_set
+from edge.control.key_folder import KeyFolder
+from edge.control.signer import Signer
+from edge.envelope import public_bytes
 from telemetry.db import open_async_pool
 from tests.services import PASSWORDS, Database
 from tools.planning.audit_store import AuditStore
@@ -35,7 +38,7 @@ def state(database: Database, tmp_path: Path) -> Path:
         path.chmod(0o600)
     signer = Signer(Ed25519PrivateKey.from_private_bytes(directory.secrets.command_signing_seed()))
     root = Ed25519PrivateKey.from_private_bytes(directory.secrets.root_signing_seed())
-    (directory.path / "key_set.json").write_bytes(sign_key_set(first_key_set(signer.public, NOW), root))
+    KeyFolder(directory.path / "key_sets", public_bytes(root)).ensure(signer, root, NOW)
     Runtime(
         owner_dsn=database.owner_dsn,
         mqtt_host="127.0.0.1",
@@ -99,7 +102,7 @@ def test_a_trail_that_was_cut_off_fails(
 def test_heads_of_a_key_that_the_root_did_not_vouch_for_fail(
     state: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (state / "key_set.json").unlink()
+    shutil.rmtree(state / "key_sets")
     assert audit("verify", "--state-dir", str(state)) == 1
     assert "FAULT" in capsys.readouterr().out
 

@@ -5,13 +5,11 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge.control.key_folder import KeyFolder
-from edge.control.signer import publics_of, read_key_set
 from edge.envelope import public_bytes
 from telemetry.model.errors import ControlError
 from ui.ops.secret_files import read_seed
 
-KEY_SET = "key_set.json"
-KEY_SETS = "key_sets"  # one file per epoch, where keys have been rotated
+KEY_SETS = "key_sets"  # one file per epoch
 
 
 def publics_in_force(state_dir: Path) -> dict[str, bytes]:
@@ -24,7 +22,4 @@ def publics_in_force(state_dir: Path) -> dict[str, bytes]:
     if not seed.is_file():
         raise ControlError(f"{seed} is missing: nothing says which keys may sign")
     root = public_bytes(Ed25519PrivateKey.from_private_bytes(read_seed(seed)))
-    publics = KeyFolder(state_dir / KEY_SETS, root).publics()
-    if (state_dir / KEY_SET).is_file():
-        publics |= publics_of([read_key_set((state_dir / KEY_SET).read_bytes(), root)])
-    return publics
+    return KeyFolder(state_dir / KEY_SETS, root).publics()
