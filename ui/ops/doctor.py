@@ -93,6 +93,7 @@ def _machine(what: Examination, progress: Callable[[str], None]) -> list[Finding
 
 
 def _installation(what: Examination, progress: Callable[[str], None]) -> Iterator[Finding]:
+    from ui.ops.doctor_keys import check_keys
     from ui.ops.doctor_state import (
         check_certificates,
         check_clock,
@@ -108,6 +109,7 @@ def _installation(what: Examination, progress: Callable[[str], None]) -> Iterato
     yield from check_secrets(state)
     yield from check_certificates(state, what.now)
     yield check_clock(state, what.now)
+    yield check_keys(state, what.now)
     yield check_policy(state / "approval_policy.toml")
     processes = check_processes(state)
     yield from processes

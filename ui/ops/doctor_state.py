@@ -164,7 +164,11 @@ def check_policy(path: Path) -> Finding:
     """There is an approval policy and it can be read; else nobody may approve anything."""
     policy = load_policy(path)
     if policy.why:
-        return problem("policy", f"nobody may approve: {policy.why}", f"write {path} (docs: approval policy)")
+        return problem(
+            "policy",
+            f"nobody may approve: {policy.why}",
+            f"write {path}; the one of a new installation is an example",
+        )
     return fine("policy", f"tiers: {', '.join(policy.tiers)}")
 
 

@@ -1,5 +1,6 @@
 """Each check of `cellwatt doctor` on a sound installation and on broken ones: the finding is named, with what to do."""
 
+import base64
 import json
 import os
 import subprocess
@@ -12,12 +13,17 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from edge.control.key_folder import KeyFolder
+from edge.control.signer import Signer
+from edge.envelope import public_bytes
 from telemetry.model.clock import Pace, write_pace
 from tests.services import PASSWORDS, Broker, Database
 from tests.ui.ops.waiting import wait_for
 from ui.ops.broker import BrokerAddress
 from ui.ops.doctor import Examination, as_document, diagnose, line, run_doctor
+from ui.ops.doctor_keys import check_keys
 from ui.ops.doctor_machine import (
     check_chromium,
     check_disk,
@@ -46,11 +52,29 @@ from ui.ops.policy_file import write_demo_policy
 from ui.ops.ports import free_port
 from ui.ops.process import ProcessSpec, spawn, stop
 from ui.ops.runtime import Runtime
+from ui.ops.secret_files import read_seed
 from ui.ops.secrets import DatabaseRole, StateDirectory
 from ui.ops.supervisor import ProcessState, ProcessStatus, write_status
 
 NOW = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
+DOMAIN = NOW - timedelta(days=1)  # the installation's own time
 GIB = 2**30
+
+
+def private_key(state: Path, name: str) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(read_seed(state / "secrets" / name))
+
+
+def root(state: Path) -> Ed25519PrivateKey:
+    return private_key(state, "root-signing-seed")
+
+
+def signer(state: Path) -> Signer:
+    return Signer(private_key(state, "command-signing-seed"))
+
+
+def key_folder(state: Path) -> KeyFolder:
+    return KeyFolder(state / "key_sets", public_bytes(root(state)))
 
 
 @pytest.fixture
@@ -63,8 +87,9 @@ def state(tmp_path: Path) -> Path:
     for name in (CHECK, CONTROL):
         authority.service(name)
     authority.site("site-1")
-    write_pace(directory.path / "clock.json", Pace(wall=NOW, domain=NOW - timedelta(days=1), speed=60.0))
+    write_pace(directory.path / "clock.json", Pace(wall=NOW, domain=DOMAIN, speed=60.0))
     write_demo_policy(directory.path / "approval_policy.toml")
+    key_folder(directory.path).ensure(signer(directory.path), root(directory.path), DOMAIN)
     runtime = Runtime(
         owner_dsn="postgresql://127.0.0.1:1/cellwatt",
         mqtt_host="127.0.0.1",
@@ -98,6 +123,7 @@ def test_a_sound_installation_is_fine(state: Path) -> None:
         *check_secrets(state),
         *check_certificates(state, NOW),
         check_clock(state, NOW + timedelta(minutes=1)),
+        check_keys(state, NOW),
         check_policy(state / "approval_policy.toml"),
     ]
     assert levels(found) == {Level.OK}
@@ -223,6 +249,39 @@ def test_without_a_sound_policy_nobody_may(state: Path, text: str | None) -> Non
     path = state / "approval_policy.toml"
     path.unlink() if text is None else path.write_text(text)
     only([check_policy(path)], Level.PROBLEM, "nobody may approve")
+
+
+@pytest.mark.parametrize(
+    ("before_end", "level", "said"),
+    [
+        (timedelta(days=31), Level.OK, "vouches for control's key for 31 days"),
+        (timedelta(days=30), Level.WARNING, "ends in 30 days"),
+        (timedelta(days=5000), Level.PROBLEM, "key set 1 lets it begin on"),
+        (timedelta(0), Level.PROBLEM, "gateways refuse control's key: key set 1 ended it on"),
+    ],
+)
+def test_what_is_left_of_controls_key(state: Path, before_end: timedelta, level: Level, said: str) -> None:
+    current = key_folder(state).in_force()
+    assert current is not None
+    then = current.keys.keys[0].not_after - before_end
+    write_pace(state / "clock.json", Pace(wall=NOW, domain=then, speed=1.0))  # keys go by domain time
+    only([check_keys(state, NOW)], level, said)
+
+
+def test_keys_that_do_not_fit_together_are_found(state: Path, tmp_path: Path) -> None:
+    seed = state / "secrets" / "command-signing-seed"
+    kept = seed.read_bytes()
+    seed.write_bytes(base64.b64encode(b"x" * 32))
+    assert "rotate-key" in only([check_keys(state, NOW)], Level.PROBLEM, "key set 1 does not know it").remedy
+    seed.write_text("torn")
+    only([check_keys(state, NOW)], Level.WARNING, "not looked at")
+    seed.write_bytes(kept)
+    stranger = Ed25519PrivateKey.from_private_bytes(b"s" * 32)
+    for path in (state / "key_sets").iterdir():
+        path.unlink()
+    only([check_keys(state, NOW)], Level.WARNING, "no key set yet")
+    KeyFolder(state / "key_sets", public_bytes(stranger)).ensure(signer(state), stranger, NOW)
+    only([check_keys(state, NOW)], Level.PROBLEM, "key set")
 
 
 def process(name: str, pid: int | None, state: ProcessState, restarts: int = 0) -> ProcessStatus:
