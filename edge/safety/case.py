@@ -111,14 +111,14 @@ def discharged_wh(power: Power) -> float:
     """Return the most energy that may leave the battery in the window, Wh."""
     if power.reserve_wh is not None:
         return power.reserve_wh if power.discharges else 0.0
-    return -sum(w for w in power.low_w if w < 0.0) * STEP_H
+    return -sum(min(0.0, w) for w in power.low_w) * STEP_H
 
 
 def charged_wh(power: Power) -> float:
     """Return the most energy that may enter the battery in the window, Wh."""
     if power.reserve_wh is not None:
-        return power.reserve_wh if max(power.high_w) > 0.0 else 0.0
-    return sum(w for w in power.high_w if w > 0.0) * STEP_H
+        return power.reserve_wh if power.high_w[0] > 0.0 else 0.0
+    return sum(max(0.0, w) for w in power.high_w) * STEP_H
 
 
 def lineage_of(plan: Plan, state: FleetState) -> list[Plan]:
