@@ -139,8 +139,8 @@ def feeder_figure(feeders: Sequence[Doc]) -> go.Figure:
         )  # fmt: skip
     figure.add_trace(
         go.Scatter(
-            y=names, x=[one["import_limit_w"] / 1e3 for one in feeders], name="import limit", mode="markers",
-            marker={"symbol": "line-ns", "size": 22, "line": {"width": 3, "color": VERMILLION}},
+            y=names, x=[one["import_limit_w"] / 1e3 for one in feeders], name="limit", mode="markers",
+            marker={"symbol": "line-ns", "size": 18, "line": {"width": 3, "color": VERMILLION}},
             hovertemplate="%{x:,.1f} kW",
         )
     )  # fmt: skip

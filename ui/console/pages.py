@@ -7,21 +7,56 @@ import streamlit as st
 
 from ui.console import texts
 from ui.console.desk import Desk, seated
+from ui.console.views.audit import show_audit
+from ui.console.views.chat import show_chat
 from ui.console.views.fleet import show_fleet
+from ui.console.views.forecasts import show_forecasts
+from ui.console.views.incidents import show_incidents
+from ui.console.views.plans import show_plans
+from ui.console.views.quality import show_quality
+from ui.console.views.settings import show_settings
+from ui.console.views.site import show_site
+
+Show = Callable[[Desk], None]
+# Section, then name in the address: what draws it, its title, its icon.
+_PAGES: dict[str, dict[str, tuple[Show, str, str]]] = {
+    texts.SECTION_NOW: {
+        "fleet": (show_fleet, texts.PAGE_FLEET, "cell_tower"),
+        "site": (show_site, texts.PAGE_SITE, "electric_meter"),
+        "incidents": (show_incidents, texts.PAGE_INCIDENTS, "warning"),
+    },
+    texts.SECTION_ACT: {
+        "chat": (show_chat, texts.PAGE_CHAT, "forum"),
+        "plans": (show_plans, texts.PAGE_PLANS, "bolt"),
+        "audit": (show_audit, texts.PAGE_AUDIT, "receipt_long"),
+    },
+    texts.SECTION_TRUST: {
+        "forecasts": (show_forecasts, texts.PAGE_FORECASTS, "trending_up"),
+        "quality": (show_quality, texts.PAGE_QUALITY, "fact_check"),
+        "settings": (show_settings, texts.PAGE_SETTINGS, "settings"),
+    },
+}
+_FIRST = "fleet"
 
 
 def all_pages() -> dict[str, dict[str, Any]]:
     """Return the pages by section and name."""
     return {
-        texts.SECTION_NOW: {
-            "fleet": st.Page(
-                page(show_fleet, "fleet"), title=texts.PAGE_FLEET, icon=":material/cell_tower:", url_path="fleet", default=True
-            ),
-        },
-    }  # fmt: skip
+        section: {
+            name: st.Page(
+                page(show, name),
+                title=title,
+                icon=f":material/{icon}:",
+                url_path=name,
+                default=name == _FIRST,
+            )
+            for name, (show, title, icon) in pages.items()
+        }
+        for section, pages in _PAGES.items()
+    }
 
 
-def page(show: Callable[[Desk], None], name: str) -> Callable[[], None]:
+def page(show: Show, name: str) -> Callable[[], None]:
     """Return a page of Streamlit that shows something to whoever sits here."""
 
     def run() -> None:

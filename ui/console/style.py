@@ -2,10 +2,11 @@
 
 CSS = """
 <style>
-.stMainBlockContainer { padding-top: 3.2rem; padding-bottom: 3rem; }
+.stMainBlockContainer { padding-top: 4rem; padding-bottom: 3rem; }
 [data-testid="stMetricValue"] { font-size: 1.5rem; }
-.flow { max-width: 640px; margin: 0 auto; }
-.flow text { font-family: inherit; }
+.st-key-stop_for_all button { background: #B3261E; border-color: #B3261E; color: #fff; }
+.st-key-stop_for_all button:hover { background: #8C1D18; border-color: #8C1D18; color: #fff; }
+.flow { width: 100%; max-width: 640px; }
 @media (max-width: 640px) {
   .stMainBlockContainer { padding-left: 0.8rem; padding-right: 0.8rem; }
   .stButton button { min-height: 2.75rem; }

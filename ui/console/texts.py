@@ -92,7 +92,7 @@ FLEET_LOAD = "Load"
 FLEET_GRID = "From the grid"
 FLEET_AVAILABLE = "Available power"
 FLEET_AVAILABLE_HELP = "Discharge that batteries and loads allow while there is energy above the reserve."
-FLEET_SPARE = "Energy above the reserve"
+FLEET_SPARE = "Spare energy"
 FLEET_SPARE_HELP = "What batteries hold beyond the backup that every site must keep."
 FLEET_BELOW = "Below reserve"
 FLEET_MAP = "Where they are"
@@ -133,7 +133,8 @@ COLUMN = {
     "model": "Model",
     "made": "Made",
     "reach_h": "Reaches, h",
-    "reason": "Why this model",
+    "reason": "Reason",
+    "why_model": "Why this model",
     "version": "Version",
     "score": "Score",
     "doubts": "Doubts",
@@ -189,3 +190,238 @@ STATE = {
     "unknown": "unknown",
 }
 FLEET_FEEDERS_UNKNOWN = "The other load of {feeders} is not known, so its import is not either."
+
+# --- site ---
+SITE_QUESTION = "What is happening here?"
+SITE_CHOOSE = "Site"
+SITE_UNKNOWN = "There is no site {site}. Choose one from the list."
+SITE_SILENT = "This site has not sent a reading yet. Look at its gateway and its link; `cellwatt doctor` checks the broker."
+SITE_MODE = "mode {mode}"
+SITE_LOCKED = "locked at the site"
+SITE_FLOW = "Power flow now"
+SITE_READ = "Read {ago}. Battery: positive is charging, negative is discharging."
+SITE_SOC = "State of charge against the reserve"
+SITE_NO_SOC = "The battery does not report its SoC."
+SITE_BACKUP = "Backup"
+SITE_RESERVE = "Must keep"
+SITE_SPARE = "Spare"
+SITE_VOLTAGE = "Bus voltage"
+SITE_TEMPERATURE = "Battery"
+SITE_SOH = "SoH"
+SITE_HISTORY = "History"
+SITE_VIEW = "Show"
+SITE_VIEWS = {"power": "Power", "soc": "SoC", "voltage": "Voltage", "temperature": "Temperature"}
+SITE_SPAN = "Last"
+SITE_NO_HISTORY = "Nothing was measured in this time. Choose a longer one."
+SITE_FORECAST = "Forecast by {model}: {why}. Drag to zoom, double-click to see all."
+SITE_NO_FORECAST = "There is no load forecast for this site yet; the automated cycle makes one. Drag to zoom, double-click to see all."
+SITE_COMMANDS = "Commands of recent plans"
+SITE_NO_COMMANDS = "No recent plan has sent a command to this site."
+SITE_INCIDENTS = "Incidents not closed"
+SITE_NO_INCIDENTS = "None."
+SITE_ABOUT = "What stands here"
+SITE_PEERS = "Other sites on {feeder} ({count})"
+SITE_NO_PEERS = "This is the feeder's only site."
+
+# --- plan card ---
+PLAN_SIMULATED = "{count} of {sites} sites simulated"
+PLAN_DISCHARGES = "▼ Discharges up to {power} (negative setpoints)"
+PLAN_CHARGES = "▲ Charges up to {power} (positive setpoints)"
+PLAN_RESTS = "Moves no energy by schedule"
+PLAN_FEEDERS = "Peak import of each feeder without and with the plan"
+PLAN_SITES = "Sites"
+PLAN_ENERGY = "Energy"
+PLAN_RELIEF = "Relief"
+PLAN_RELIEF_HELP = "How much lower the worst peaks are expected to be."
+PLAN_MARGIN = "Above reserve"
+PLAN_MARGIN_HELP = "The least backup that any site keeps above what it must keep ({reserve})."
+PLAN_CYCLES = "Cycles"
+PLAN_CYCLES_HELP = "Full cycles that the batteries take part in, on average."
+PLAN_COST = "Cost (score)"
+PLAN_COST_HELP = "What the optimiser made small: excess over limits and ageing together; a score, no money. Within {gap} of the best."
+PLAN_RULES = "Safety rules"
+PLAN_RULES_HELP = "What the deterministic validator found; no plan is sent that breaks a rule."
+PLAN_APPROVER = "Approval"
+TIER = {"automatic": "by policy", "one_person": "1 person", "two_persons": "2 persons"}
+TIER_NONE = "nobody may"
+PLAN_NOT_CHECKED = "not checked"
+PLAN_PASSED = "{count} passed"
+PLAN_BROKEN = "{count} broken"
+PLAN_REJECTED = "Rejected by the safety validator:"
+PLAN_RULES_SHOW = "The rules that were passed, and by how much ({gate})"
+PLAN_NOT_COUNTED = " (does not count: for another envelope, expired, or the same person)"
+PLAN_APPROVED_BY = "Approved by {who}{counted}"
+PLAN_DECLINED_BY = "Declined by {who}: {reason}"
+PLAN_MISSING = "Approvals still needed: {count}"
+PLAN_WHO_APPROVES = "An approver decides this."
+PLAN_WHY_NOT = "You cannot approve it: {why}."
+PLAN_APPROVE = "Approve"
+PLAN_APPROVE_LEAD = "{way}, {when}, {sites} sites. Your yes binds to exactly this envelope."
+PLAN_APPROVE_CONFIRM = "Yes, approve"
+PLAN_APPROVED = "Approved. The agent goes on; the control process checks the plan again before it sends."
+PLAN_DECLINE = "Decline"
+PLAN_DECLINE_CONFIRM = "Decline this plan"
+PLAN_DECLINED = "Declined. The agent has been told why."
+
+# --- chat ---
+CHAT_QUESTION = "Ask, and act. The agent proposes; the validator and people decide."
+CHAT_THREAD = "Conversation"
+CHAT_NEW = "New conversation"
+CHAT_KIND = {"chat": "chat", "loop": "automated"}
+CHAT_READ_ONLY = "You may read conversations. Asking takes the role operator."
+CHAT_INPUT = "Ask about sites, feeders, incidents, or ask for a plan"
+CHAT_EMPTY = "Ask something below, or start with one of these:"
+CHAT_EMPTY_VIEWER = "Choose a conversation above to read it."
+CHAT_SUGGESTIONS = (
+    "What is the state of the fleet?",
+    "How long does {site} run on its battery?",
+    "What is the forecast of {feeder}?",
+    "Which incidents are open?",
+    "Make a plan for {feeder} this evening",
+)
+CHAT_NOTHING_YET = (
+    "Nothing has been said here yet. If your question stays unanswered, make sure that `cellwatt loop` runs."
+)
+CHAT_WORKING = "working: {what} …"
+CHAT_MODEL = "Answered by: {model}"
+CHAT_NEEDS_APPROVAL = "This plan waits for approval until {until}."
+CHAT_WAITS = "Waits ({what}) until {until}."
+CHAT_FAILED = "The agent could not go on: {why}. Ask again, or differently."
+CHAT_ASKED = "Asked with"
+CHAT_GOT = "Found"
+CHAT_ERROR = "Failed with"
+CHAT_OPEN_PLAN = "Open the chosen plan"
+
+# --- plans ---
+PLANS_QUESTION = "What was planned, sent and delivered?"
+PLANS_STATUS = "Status"
+PLANS_NONE = "There is no plan yet. Ask for one in the chat, or wait for the automated cycle."
+PLANS_NONE_WITH = "No plan has this status. Choose another one above."
+PLANS_TIMELINE = "Timeline (alternatives that were not chosen are in the table only)"
+PLANS_HINT = "Select a row to open the plan."
+PLANS_ABORT = "Abort this plan"
+PLANS_ABORT_LEAD = "Its sites are released: they return to float, then recharge slowly. Other plans go on."
+PLANS_ABORT_CONFIRM = "Abort now"
+PLANS_THREAD = "Conversation"
+PLANS_AUDIT = "Audit trail"
+PLANS_SUPERSEDES = "Takes the place of {plan}"
+PLANS_DELIVERY = "Commanded against delivered"
+PLANS_NO_DELIVERY = (
+    "Nothing is delivered yet: bars appear with the first quarter hour of the window that is over."
+)
+PLANS_DELIVERED = (
+    "{share} of the commanded energy was delivered, by the sites that have a meter value;"
+    " {part} of {planned} planned sites take part."
+)
+PLANS_COMMANDS = "Commands and acknowledgements"
+PLANS_NOT_ASKED = "No command was sent: nobody has asked for the dispatch of this plan."
+PLANS_NOT_SENT = "No command was sent. The control process answered: {outcome}; {why}"
+PLANS_VERDICTS = "Verdicts ({count}) and provenance"
+PLANS_NO_VERDICT = "The validator has not been asked: it was compared and another plan was chosen."
+PLANS_PASSED = "passed"
+PLANS_BROKE = "rejected"
+PLANS_REPORT = "Report"
+
+# --- control log ---
+AUDIT_QUESTION = "Who did what, and does the record hold?"
+AUDIT_NOT_YOURS = "The audit trail takes the role operator."
+AUDIT_SUBJECT = "Of (plan, site, user; empty: everything)"
+AUDIT_PLACEHOLDER = "for instance cbs-0001"
+AUDIT_VERIFY = "Check the hash chain"
+AUDIT_NONE = "Nothing is recorded about that. Check the name, or leave it empty."
+AUDIT_HINT = "Select a row to see everything that changed. The newest is first."
+AUDIT_SOUND = "Sound: all {count} entries follow from each other. `cellwatt audit verify` checks the signed heads besides."
+AUDIT_FAULTY = "The record does not hold at {count} entries. Keep the database as it is and tell who runs it."
+
+# --- incidents ---
+INCIDENTS_QUESTION = "What is wrong, how sure is it, who looks after it?"
+INCIDENTS_STATE = "State"
+INCIDENTS_STATES = {"open": "Open", "acknowledged": "Acknowledged", "closed": "Closed"}
+INCIDENTS_NONE = {
+    "open": "No incident is open. Nothing to do.",
+    "acknowledged": "Nobody is looking after an incident now.",
+    "closed": "No incident has been closed yet.",
+}
+INCIDENTS_HINT = "Select a row for evidence and history. The most severe is first."
+INCIDENTS_GOES_ON = "it goes on"
+INCIDENTS_WHEN = "Since {since} ({ago}), until: {until}. Score {score:.2f}."
+INCIDENTS_ASSIGNED = "Looked after by: {who}"
+INCIDENTS_SITE = "Open {site}"
+INCIDENTS_EVIDENCE = "Evidence"
+INCIDENTS_NO_EVIDENCE = "No plain figures; see below."
+INCIDENTS_HISTORY = "History"
+INCIDENTS_ACK = "Acknowledge"
+INCIDENTS_ACKED = "Acknowledged: everybody sees that you look after it."
+INCIDENTS_MINE = "Assign to me"
+INCIDENTS_TAKEN = "It is yours."
+INCIDENTS_CLOSE = "Close"
+INCIDENTS_CLOSED = "Closed."
+
+# --- forecasts ---
+FORECASTS_QUESTION = "What is expected, by which model, and why that one?"
+FORECASTS_QUANTITY = "Of"
+QUANTITIES = {"load_w": "Site load", "pv_w": "PV", "background_w": "Other load on feeders"}
+FORECASTS_NONE = (
+    "There is no such forecast yet. The automated cycle makes one; make sure that `cellwatt loop` runs."
+)
+FORECASTS_SUBJECT = "Site or feeder"
+FORECASTS_ALL = "Which model serves whom"
+FORECASTS_MEASURED = "measured"
+FORECASTS_LIMIT = "import limit"
+FORECASTS_WHY = "{model}: {why} ({version})"
+FORECASTS_NO_ACCURACY = (
+    "Subjects by the model that serves them. Accuracy and coverage by model: `cellwatt backtest forecast` measures them;"
+    " the API does not give them yet."
+)
+
+# --- quality ---
+QUALITY_QUESTION = "How far can I believe what I see?"
+QUALITY_NONE = "No site has been scored yet. Scores come with the first readings."
+QUALITY_SITES = "Sites scored"
+QUALITY_MEAN = "Mean score"
+QUALITY_BELOW = "Too low for dispatch"
+QUALITY_NEEDED = "Dispatch needs a score of {needed}; other sites are left out of plans."
+QUALITY_WORST = "The worst sites"
+QUALITY_GOOD = "No site's data is doubted."
+QUALITY_ASIDE = "Messages set aside in the last day"
+QUALITY_NOTHING_ASIDE = "Every message could be read."
+
+# --- settings ---
+SETTINGS_QUESTION = "Who am I, and how is the fleet run?"
+SETTINGS_ME = "My account"
+SETTINGS_MODES = "Modes"
+SETTINGS_USERS = "Users"
+SETTINGS_TOKENS = "Tokens"
+SETTINGS_ZONE = "Time zone of all instants shown"
+SETTINGS_OLD = "Old password"
+SETTINGS_NEW = "New password (at least 10 characters)"
+SETTINGS_SHORT = "The new password needs at least 10 characters."
+SETTINGS_CHANGE = "Change my password"
+SETTINGS_CHANGED = "Your password is changed and all your sessions are over. Log in again."
+SETTINGS_MODE = "Operating mode of the fleet"
+SETTINGS_NO_MODE = "No mode is set; nothing may be planned."
+SETTINGS_MODE_NOW = "In force: {mode}, by {who} since {since}."
+SETTINGS_TO_MODE = "New mode"
+SETTINGS_SET_MODE = "Put in force"
+SETTINGS_MODE_SET = "The mode is now {mode}."
+SETTINGS_SITE_MODE = "Mode of one site"
+SETTINGS_SITE_MODE_HELP = (
+    "monitor: watched only. shadow: planned and checked, never commanded. remote: commanded; takes a recorded"
+    " commissioning test."
+)
+SETTINGS_ASK_MODE = "Ask the control process"
+SETTINGS_ADD_USER = "Add a user"
+SETTINGS_FIRST_PASSWORD = "First password (at least 10 characters)"  # noqa: S105 a label
+SETTINGS_ROLE = "Role"
+SETTINGS_ADD = "Add"
+SETTINGS_ADDED = "{name} is added."
+SETTINGS_CHANGE_USER = "Change a user (their sessions end)"
+SETTINGS_AS_IT_IS = "as it is"
+SETTINGS_ACCOUNT = "Account"
+SETTINGS_ACCOUNTS: dict[str, bool | None] = {"as it is": None, "open": True, "closed": False}
+SETTINGS_APPLY = "Apply"
+SETTINGS_USER_CHANGED = "{name} is changed."
+SETTINGS_NO_TOKENS = "There is no token. Make one over the API (POST /v1/tokens, see /docs)."
+SETTINGS_TOKEN = "Token"  # noqa: S105 a label
+SETTINGS_REVOKE = "Withdraw it"
+SETTINGS_REVOKED = "Withdrawn; it does not work any more."

@@ -32,7 +32,7 @@ from ui.ops.secrets import StateDirectory
 from ui.ops.steps import Step, Steps
 from ui.ops.supervisor import ProcessState, Supervisor
 
-PROCESSES = ("ingest", "control", "api", "simulate", "loop")
+PROCESSES = ("ingest", "control", "api", "console", "simulate", "loop")
 ADMIN = "admin"
 _READY_WITHIN = timedelta(seconds=120)
 _LIVE_SHARE = 0.9  # of the sites have sent live data: the rest may be under a fault

@@ -72,26 +72,21 @@ def _live(desk: Desk, every: int) -> None:
 
 def _figures(fleet: Doc) -> None:
     counts, totals = fleet["counts"], fleet["totals"]
+    shown = (
+        (
+            texts.FLEET_SITES,
+            texts.FLEET_SITES_OF.format(online=counts["online"], sites=counts["sites"]),
+            None,
+        ),
+        (texts.FLEET_BELOW, str(counts["below_reserve"]), None),
+        (texts.FLEET_LOAD, kilo(totals["load_w"], "W"), None),
+        (texts.FLEET_GRID, kilo(totals["grid_w"], "W"), None),
+        (texts.FLEET_AVAILABLE, kilo(totals["available_w"], "W"), texts.FLEET_AVAILABLE_HELP),
+        (texts.FLEET_SPARE, kilo(totals["spare_wh"], "Wh"), texts.FLEET_SPARE_HELP),
+    )
     with st.container(horizontal=True):
-        online = texts.FLEET_SITES_OF.format(online=counts["online"], sites=counts["sites"])
-        st.metric(texts.FLEET_SITES, online, border=True, width=150)
-        st.metric(texts.FLEET_LOAD, kilo(totals["load_w"], "W"), border=True, width=150)
-        st.metric(texts.FLEET_GRID, kilo(totals["grid_w"], "W"), border=True, width=150)
-        st.metric(
-            texts.FLEET_AVAILABLE,
-            kilo(totals["available_w"], "W"),
-            border=True,
-            width=170,
-            help=texts.FLEET_AVAILABLE_HELP,
-        )
-        st.metric(
-            texts.FLEET_SPARE,
-            kilo(totals["spare_wh"], "Wh"),
-            border=True,
-            width=210,
-            help=texts.FLEET_SPARE_HELP,
-        )
-        st.metric(texts.FLEET_BELOW, str(counts["below_reserve"]), border=True, width=150)
+        for label, value, explained in shown:
+            st.metric(label, value, border=True, width=148, help=explained)
 
 
 def _map(fleet: Doc) -> None:

@@ -1,0 +1,188 @@
+"""Chat: ask and act."""
+
+from typing import Any
+
+import streamlit as st
+
+from ui.console import texts
+from ui.console.api_client import ApiError, Doc
+from ui.console.desk import Desk, asked_for, go_to, in_words, problems_shown
+from ui.console.formats import moment, plain, words
+from ui.console.header import show_header
+from ui.console.plan_card import show_plan_card
+from ui.console.plan_charts import alternative_rows
+from ui.console.tables import show_rows
+from ui.console.transcript import Entry, at_work, harmless, planner_of, transcript
+
+_EVERY_S = 1
+_MOST_TITLE = 80
+_THREADS = 40
+_EVENTS = "cellwatt_events"
+
+
+def show_chat(desk: Desk) -> None:
+    """Draw the thread that the address names, or a fresh one with something to ask."""
+    if show_header(desk, texts.PAGE_CHAT, texts.CHAT_QUESTION) is None:
+        st.button(texts.RETRY)
+        return
+    with problems_shown():
+        thread_id = _choose(desk)
+        if thread_id:
+            live: Any = st.fragment(_thread, run_every=_EVERY_S)
+            live(desk, thread_id)
+        else:
+            _suggest(desk)
+    if not desk.may("operator"):
+        st.caption(texts.CHAT_READ_ONLY)
+        return
+    text = st.chat_input(texts.CHAT_INPUT, max_chars=2000)
+    if text:
+        _say(desk, thread_id, text)
+
+
+def _choose(desk: Desk) -> str:
+    found = desk.api.items("/v1/threads", most=_THREADS)
+    titles = {one["thread_id"]: one for one in found}
+    asked = asked_for("thread")
+    ids = ["", *titles]
+    if asked and asked not in titles:
+        titles[asked] = desk.api.get(f"/v1/threads/{asked}")["thread"]
+        ids.append(asked)
+
+    def shown(thread_id: str) -> str:
+        if not thread_id:
+            return texts.CHAT_NEW
+        one = titles[thread_id]
+        kind = texts.CHAT_KIND[one["kind"]]
+        return f"{one['title']} · {kind}, {moment(one['created_at'], desk.zone)}"
+
+    chosen = st.selectbox(
+        texts.CHAT_THREAD,
+        ids,
+        index=ids.index(asked) if asked else 0,
+        format_func=shown,
+        key=f"thread {asked}",
+    )
+    if chosen != asked:
+        st.query_params.from_dict({"thread": chosen} if chosen else {})
+        st.rerun()
+    return str(chosen)
+
+
+def _suggest(desk: Desk) -> None:
+    if not desk.may("operator"):
+        st.info(texts.CHAT_EMPTY_VIEWER, icon=":material/forum:")
+        return
+    st.info(texts.CHAT_EMPTY, icon=":material/forum:")
+    fleet = desk.fleet()
+    site = fleet["sites"][0]["site_id"] if fleet["sites"] else "cbs-0001"
+    feeder = fleet["feeders"][0]["feeder_id"] if fleet["feeders"] else "feeder-1"
+    for number, template in enumerate(texts.CHAT_SUGGESTIONS):
+        text = template.format(site=site, feeder=feeder)
+        if st.button(text, key=f"suggestion {number}", icon=":material/arrow_forward:"):
+            _say(desk, "", text)
+
+
+def _say(desk: Desk, thread_id: str, text: str) -> None:
+    try:
+        if not thread_id:
+            title = text if len(text) <= _MOST_TITLE else text[: _MOST_TITLE - 1] + "…"
+            thread_id = str(desk.api.act("POST", "/v1/threads", {"title": title})["thread_id"])
+        desk.api.act("POST", f"/v1/threads/{thread_id}/messages", {"text": text})
+    except ApiError as error:
+        st.error(in_words(error))
+        return
+    st.query_params.from_dict({"thread": thread_id})
+    st.rerun()
+
+
+def events_of(desk: Desk, thread_id: str) -> list[Doc]:
+    """Return a thread's events; only those that are new are asked for."""
+    kept: dict[str, list[Doc]] = st.session_state.setdefault(_EVENTS, {})
+    if thread_id not in kept:
+        kept.clear()
+    events = kept.setdefault(thread_id, [])
+    while True:
+        after = events[-1]["event_no"] if events else 0
+        fresh = desk.api.get(f"/v1/threads/{thread_id}/events", after=after)["events"]
+        events.extend(fresh)
+        if not fresh:
+            return events
+
+
+def _thread(desk: Desk, thread_id: str) -> None:
+    with problems_shown():
+        detail = desk.api.get(f"/v1/threads/{thread_id}")
+        events = events_of(desk, thread_id)
+        entries = transcript(detail["commands"], events)
+        if not entries:
+            st.info(texts.CHAT_NOTHING_YET, icon=":material/hourglass_empty:")
+        for entry in entries:
+            _entry(desk, entry)
+        doing = at_work(detail["commands"], events)
+        if doing is not None:
+            st.caption(f":material/progress_activity: {texts.CHAT_WORKING.format(what=words(doing))}")
+        if planner := planner_of(entries):
+            st.caption(texts.CHAT_MODEL.format(model=planner))
+
+
+def _entry(desk: Desk, entry: Entry) -> None:
+    body = entry.body
+    match entry.kind:
+        case "person":
+            with st.chat_message("user"):
+                st.caption(f"{entry.who}, {moment(entry.at, desk.zone)}")
+                st.text(body.get("text", ""))
+        case "steps":
+            for step in entry.steps:
+                _step(step)
+        case "answer" | "writing":
+            _answer(body)
+        case "plan":
+            _compared(entry)
+        case "approval":
+            with st.chat_message("assistant"):
+                st.write(texts.CHAT_NEEDS_APPROVAL.format(until=moment(body["until"], desk.zone)))
+                _plan(desk, entry)
+        case "wait":
+            st.caption(texts.CHAT_WAITS.format(what=body["for"], until=moment(body["until"], desk.zone)))
+        case "error":
+            st.error(texts.CHAT_FAILED.format(why=body["text"]), icon=":material/error:")
+        case "ended":
+            pass
+
+
+def _answer(body: Doc) -> None:
+    with st.chat_message("assistant"):
+        st.write(harmless(body["text"]))
+        for note in body.get("notes", []):
+            st.caption(harmless(note))
+
+
+def _step(step: Doc) -> None:
+    failed = "error" in step
+    icon = ":material/error:" if failed else ":material/build:"
+    seconds = plain(step.get("seconds"), "s", 2)
+    with st.expander(f"{words(step['tool'])} · {seconds}", icon=icon):
+        st.caption(texts.CHAT_ASKED)
+        st.json(step.get("arguments", {}), expanded=2)
+        st.caption(texts.CHAT_ERROR if failed else texts.CHAT_GOT)
+        found = step.get("error", step.get("result"))
+        if isinstance(found, dict):
+            st.json(found, expanded=1)
+        else:
+            st.write(found)
+
+
+def _compared(entry: Entry) -> None:
+    with st.chat_message("assistant"):
+        st.write(harmless(entry.body.get("why", "")))
+        rows = alternative_rows(entry.body["plans"], entry.body["chosen"])
+        show_rows(rows, key=f"alternatives {entry.key}")
+        if st.button(texts.CHAT_OPEN_PLAN, key=f"open {entry.key}", icon=":material/bolt:"):
+            go_to("plans", plan=entry.body["chosen"])
+
+
+def _plan(desk: Desk, entry: Entry) -> None:
+    plan = desk.api.get(f"/v1/plans/{entry.body['plan_id']}")
+    show_plan_card(desk, plan, entry.key)

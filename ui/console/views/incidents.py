@@ -1,0 +1,142 @@
+"""Incidents: what is wrong, how sure is it, who looks after it?"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from ui.console import texts
+from ui.console.api_client import Doc
+from ui.console.desk import Desk, asked_for, attempt, go_to, problems_shown
+from ui.console.formats import ago, local, moment, now_of, words
+from ui.console.header import show_header
+from ui.console.plan_card import reason_button
+from ui.console.tables import show_rows
+
+_EVERY_S = 10
+_MOST = 300
+_ORDER = ("critical", "warning", "info")
+_COLOURS: Mapping[str, Any] = {"critical": "red", "warning": "orange", "info": "blue"}
+
+
+def show_incidents(desk: Desk) -> None:
+    """Draw the list, or the incident that the address names."""
+    fleet = show_header(desk, texts.PAGE_INCIDENTS, texts.INCIDENTS_QUESTION)
+    now = now_of(fleet)
+    with problems_shown():
+        asked = asked_for("incident")
+        if asked:
+            if st.button(texts.BACK, icon=":material/arrow_back:"):
+                st.query_params.clear()
+                st.rerun()
+            _detail(desk, asked, now)
+        else:
+            state = st.segmented_control(
+                texts.INCIDENTS_STATE,
+                list(texts.INCIDENTS_STATES),
+                default="open",
+                required=True,
+                format_func=lambda one: texts.INCIDENTS_STATES[one],
+            )
+            live: Any = st.fragment(_list, run_every=_EVERY_S)
+            live(desk, state or "open", now)
+
+
+def _list(desk: Desk, state: str, now: datetime) -> None:
+    with problems_shown():
+        found = triaged(desk.api.items("/v1/incidents", most=_MOST, state=state))
+        if not found:
+            st.success(texts.INCIDENTS_NONE[state], icon=":material/check:")
+            return
+        chosen = show_rows(incident_rows(found, desk.zone, now), key=f"incidents {state}", selectable=True)
+        st.caption(texts.INCIDENTS_HINT)
+        if chosen is not None:
+            go_to("incidents", incident=str(found[chosen]["incident_id"]))
+
+
+def triaged(incidents: Sequence[Doc]) -> list[Doc]:
+    """Return incidents in the order to look at them: severity, then score, then age."""
+    return sorted(incidents, key=lambda one: (_ORDER.index(one["severity"]), -one["score"], one["since"]))
+
+
+def incident_rows(incidents: Sequence[Doc], zone: ZoneInfo, now: datetime) -> list[dict[str, Any]]:
+    """Return the table of incidents."""
+    return [
+        {
+            "severity": one["severity"],
+            "site_id": one["site_id"],
+            "kind": words(one["kind"]),
+            "since": local(one["since"], zone),
+            "last": ago(one["since"], now),
+            "score": float(one["score"]),
+            "assignee": one["assignee"] or texts.NOBODY,
+        }
+        for one in incidents
+    ]
+
+
+def _detail(desk: Desk, incident_id: str, now: datetime) -> None:
+    one = desk.api.get(f"/v1/incidents/{incident_id}")
+    with st.container(border=True):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"**{words(one['kind']).capitalize()} at {one['site_id']}**", width="content")
+            st.badge(one["severity"], color=_COLOURS.get(one["severity"], "gray"))
+            st.badge(one["state"], color="gray")
+        until = moment(one["until"], desk.zone) if one["until"] else texts.INCIDENTS_GOES_ON
+        st.write(
+            texts.INCIDENTS_WHEN.format(
+                since=moment(one["since"], desk.zone),
+                ago=ago(one["since"], now),
+                until=until,
+                score=one["score"],
+            )
+        )
+        st.caption(texts.INCIDENTS_ASSIGNED.format(who=one["assignee"] or texts.NOBODY))
+        _actions(desk, one)
+    if st.button(texts.INCIDENTS_SITE.format(site=one["site_id"]), icon=":material/electric_meter:"):
+        go_to("site", site=one["site_id"])
+    st.markdown(f"**{texts.INCIDENTS_EVIDENCE}**")
+    plain_facts = evidence_lines(one["evidence"])
+    st.markdown("\n".join(f"- {line}" for line in plain_facts) or texts.INCIDENTS_NO_EVIDENCE)
+    nested = {name: value for name, value in one["evidence"].items() if isinstance(value, dict | list)}
+    if nested:
+        st.json(nested, expanded=1)
+    st.markdown(f"**{texts.INCIDENTS_HISTORY}**")
+    for entry in one["history"]:
+        st.markdown(
+            f"- {moment(entry['at'], desk.zone)} **{entry['who']}**: {entry['state']}, {entry['why']}"
+        )
+
+
+def evidence_lines(evidence: Mapping[str, Any]) -> list[str]:
+    """Return the plain facts of the evidence, one line each."""
+    return [
+        f"{words(name)}: **{value:.4g}**" if isinstance(value, float) else f"{words(name)}: **{value}**"
+        for name, value in evidence.items()
+        if not isinstance(value, dict | list)
+    ]
+
+
+def _actions(desk: Desk, one: Doc) -> None:
+    if one["state"] == "closed" or not desk.may("operator"):
+        return
+    path = f"/v1/incidents/{one['incident_id']}"
+    with st.container(horizontal=True):
+        if one["state"] == "open":
+            with st.popover(texts.INCIDENTS_ACK, icon=":material/visibility:", type="primary"):
+                reason_button(
+                    desk, f"{path}/acknowledge", key="ack", confirm=texts.INCIDENTS_ACK,
+                    done=texts.INCIDENTS_ACKED, field="why",
+                )  # fmt: skip
+        if one["assignee"] != desk.name and st.button(texts.INCIDENTS_MINE, icon=":material/person_add:"):
+            attempt(
+                lambda: desk.api.act("POST", f"{path}/assign", {"assignee": desk.name}), texts.INCIDENTS_TAKEN
+            )
+            st.rerun()
+        with st.popover(texts.INCIDENTS_CLOSE, icon=":material/done_all:"):
+            reason_button(
+                desk, f"{path}/close", key="close", confirm=texts.INCIDENTS_CLOSE, done=texts.INCIDENTS_CLOSED,
+                field="why",
+            )  # fmt: skip
