@@ -48,6 +48,13 @@ def benchmarks() -> tuple[Benchmark, ...]:
             run=_edge,
         ),
         Benchmark(
+            kind="bench",
+            name="api",
+            summary="fifty readers at once: the fleet's latest state, and a day of one site",
+            simulated=True,
+            run=_api,
+        ),
+        Benchmark(
             kind="backtest",
             name="forecast",
             summary="load forecasts on real series, each day from the days before it",
@@ -192,6 +199,17 @@ def _edge(request: Request, progress: Progress) -> Raw:
     return reported(
         named(raw, "edge", {"event_speed": "ratio"}), "edge_response_mean_s", "edge_response_p99_s"
     )
+
+
+def _api(request: Request, progress: Progress) -> Raw:
+    from ui.bench.api import run
+
+    tell = telling(run, progress)
+    if request.small:
+        raw = run(request.seed, request.sites or 200, readers=10, seconds=2.0, dense_sites=10, **tell)
+    else:
+        raw = run(request.seed, request.sites or 5_000, **tell)
+    return reported(raw, "api_latest_state_p95_ms", "api_site_window_p95_ms")
 
 
 def _backtest_forecast(request: Request, progress: Progress) -> Raw:

@@ -1,5 +1,6 @@
 """A result is checked before it is written: what could not be compared later is refused."""
 
+import re
 from datetime import UTC, datetime
 from math import inf, nan
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ui.bench import registry
 from ui.bench.harness import (
     Benchmark,
     BenchmarkError,
@@ -179,6 +181,20 @@ def test_every_entry_has_a_key_of_its_own_and_a_known_kind() -> None:
     assert find("backtest", "price").key == "backtest-price"
     with pytest.raises(BenchmarkError, match="there is: dispatch"):
         find("bench", "price")
+
+
+def test_no_benchmark_is_forgotten() -> None:
+    folder = Path(registry.__file__).parent
+    runs = {
+        path.stem for path in folder.glob("*.py") if re.search(r"^def run\(", path.read_text(), re.MULTILINE)
+    }
+    named_here = set(re.findall(r"from ui\.bench\.(\w+) import (?:\w+, )*run$", _source(), re.MULTILINE))
+    assert len(runs) >= 9
+    assert runs == named_here, "add an entry to ui/bench/registry.py"
+
+
+def _source() -> str:
+    return Path(registry.__file__).read_text()
 
 
 @pytest.mark.parametrize("each", [b for b in benchmarks() if b.kind == "backtest"], ids=lambda b: str(b.key))
