@@ -1,4 +1,4 @@
-"""`cellwatt up`: a second start reuses the state, and however the parent ends, nothing of it is left."""
+"""`cellwatt up` on the scenario's state: it serves an operator, restarts what dies, and its end leaves nothing."""
 
 import os
 import re
@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -112,6 +114,75 @@ def test_status_names_each_process(up: Up) -> None:
     ).stdout
     for name in ("postgres", "mosquitto", "ingest", "control", "api", "simulate", "loop"):
         assert re.search(rf"^{name} +running", said, re.MULTILINE), said
+
+
+class Operator:
+    """A person at the API."""
+
+    def __init__(self, state_dir: Path) -> None:
+        state = StateDirectory(state_dir)
+        self.http = httpx.Client(base_url=Runtime.load(state).api_url, timeout=30.0)
+        login = {"name": "admin", "password": state.secrets.admin_password()}
+        token = self.http.post("/v1/session", json=login).json()["token"]
+        self.http.headers["Authorization"] = f"Bearer {token}"
+
+    def post(self, path: str, body: dict[str, object]) -> dict[str, Any]:
+        answer = self.http.post(path, json=body, headers={"Idempotency-Key": uuid4().hex})
+        assert answer.status_code < 300, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def get(self, path: str) -> dict[str, Any]:
+        answer = self.http.get(path)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def until(
+        self, path: str, done: Callable[[dict[str, Any]], bool], within_s: float = 60.0
+    ) -> dict[str, Any]:
+        """Ask until the answer is so."""
+        deadline_s = time.monotonic() + within_s
+        while not done(answer := self.get(path)):
+            assert time.monotonic() < deadline_s, answer
+            time.sleep(0.3)
+        return answer
+
+
+@pytest.fixture
+def operator(up: Up) -> Iterator[Operator]:
+    person = Operator(up.state_dir)
+    yield person
+    person.http.close()
+
+
+def test_an_operators_request_is_planned_approved_by_a_person_and_taken_by_the_sites(
+    operator: Operator,
+) -> None:
+    thread = operator.post("/v1/threads", {"title": "tonight"})["thread_id"]
+    # Feeder 4 had no part in the evening's plan; demand response needs one person's yes by the demo's policy.
+    text = "Demand response: relieve feeder-4 by 4 kW from 22:00 to 23:00"
+    operator.post(f"/v1/threads/{thread}/messages", {"text": text})
+    events = operator.until(
+        f"/v1/threads/{thread}/events",
+        lambda found: any(one["kind"] in {"interrupt", "done"} for one in found["items"]),
+    )
+    asked = [one["body"] for one in events["items"] if one["kind"] == "interrupt"]
+    assert asked, events["items"][-1]
+    assert (asked[0]["kind"], asked[0]["tier"]) == ("approval", "one_person")
+    plan_id = asked[0]["plan_id"]
+    before = operator.get(f"/v1/plans/{plan_id}")
+    assert (before["status"], before["direction"], before["commands"]) == ("validated", "discharge", [])
+    operator.post(f"/v1/plans/{plan_id}/approve", {"envelope_digest": before["envelope_digest"]})
+    after = operator.until(
+        f"/v1/plans/{plan_id}",
+        lambda plan: (
+            bool(plan["commands"]) and all(one["state"] == "acknowledged" for one in plan["commands"])
+        ),
+    )
+    assert after["status"] == "dispatched"
+    assert {one["verdict"] for one in after["commands"]} == {"accepted"}
+    assert len(after["commands"]) == after["sites"] >= 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
