@@ -126,13 +126,29 @@ def migrate(owner_dsn: str, *, applied_at: datetime, folder: Path = MIGRATIONS) 
                 "CREATE TABLE IF NOT EXISTS schema_migration (version integer PRIMARY KEY, name text NOT NULL,"
                 " checksum text NOT NULL, applied_at timestamptz NOT NULL)"
             )
-        rows = connection.execute(
-            "SELECT version, name, checksum FROM schema_migration ORDER BY version"
-        ).fetchall()
-        todo = pending(migrations, {version: (name, checksum) for version, name, checksum in rows})
+        todo = pending(migrations, _applied(connection))
         for migration in todo:
             _apply(connection, migration, applied_at)
     return todo
+
+
+def unapplied(owner_dsn: str, folder: Path = MIGRATIONS) -> tuple[Migration, ...]:
+    """Return which migrations of this release the database still lacks; changes nothing.
+
+    Raises:
+        MigrationError: Files and database do not fit.
+    """
+    with psycopg.connect(owner_dsn, autocommit=True) as connection:
+        row = connection.execute("SELECT to_regclass('schema_migration') IS NOT NULL").fetchone()
+        applied = _applied(connection) if row is not None and row[0] else {}
+    return pending(read_migrations(folder), applied)
+
+
+def _applied(connection: psycopg.Connection) -> dict[int, tuple[str, str]]:
+    rows = connection.execute(
+        "SELECT version, name, checksum FROM schema_migration ORDER BY version"
+    ).fetchall()
+    return {version: (name, checksum) for version, name, checksum in rows}
 
 
 def ensure_database(admin_dsn: str, name: str) -> None:

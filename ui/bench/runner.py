@@ -24,6 +24,7 @@ from ui.bench.harness import (
     read_outcome,
 )
 from ui.bench.machine import describe_machine, project_commit
+from ui.bench.picture import bars
 from ui.ops.files import write_atomic
 from ui.ops.process import ProcessSpec, spawn, stop
 from ui.ops.steps import Steps
@@ -83,6 +84,8 @@ def show(content: Mapping[str, Any], console: Console) -> None:
             key, format_number(value), *(("", "") if goal is None else (goal_words(goal), _met(goal)))
         )
     console.print(table)
+    if content["kind"] == "backtest":
+        console.print("\n".join(bars(content["figures"])), markup=False, highlight=False)
     for text in content["used"]:
         console.print(f"used: {text}", style="dim", markup=False, highlight=False)
 

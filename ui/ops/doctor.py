@@ -120,7 +120,7 @@ def _installation(what: Examination, progress: Callable[[str], None]) -> Iterato
 
 def _services(what: Examination, *, running: bool) -> Iterator[Finding]:
     """Ask the database and the broker: those that run here, or those that somebody else runs."""
-    from ui.ops.doctor_services import broker_address, check_broker, check_database
+    from ui.ops.doctor_services import broker_address, check_broker, check_database, check_schema
 
     path = what.state_dir / "runtime.json"
     try:
@@ -137,7 +137,9 @@ def _services(what: Examination, *, running: bool) -> Iterator[Finding]:
         return
     later = "start with `cellwatt up`, then ask again"
     if running or what.env.get("DATABASE_URL"):
-        yield from check_database(what.env.get("DATABASE_URL") or dsn, what.state_dir / "secrets")
+        dsn = what.env.get("DATABASE_URL") or dsn
+        yield from check_database(dsn, what.state_dir / "secrets")
+        yield check_schema(dsn, what.state_dir / "secrets")
     else:
         yield warning("database", "not asked: it is not running", later)
     if running or what.env.get("MQTT_URL"):

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 import psycopg
 
-from telemetry.db import role_dsn
+from telemetry.db import MigrationError, role_dsn, unapplied
 from ui.ops.broker import BrokerAddress, answers, answers_a_stranger, external_address
 from ui.ops.finding import Finding, fine, problem, warning
 from ui.ops.pki import CHECK, Identity
@@ -57,6 +57,22 @@ def check_database(owner_dsn: str, secrets: Path) -> list[Finding]:
         except psycopg.OperationalError as error:
             findings.append(_login_failed(role, owner_dsn, str(error).strip()))
     return findings or [fine("database", f"{len(DatabaseRole)} roles can log in")]
+
+
+def check_schema(owner_dsn: str, secrets: Path) -> Finding:
+    """The database is at this release: no migration is missing, none is unknown, none was edited."""
+    path = secrets / f"database-{DatabaseRole.OWNER.value}"
+    password = path.read_text().strip() if path.is_file() else ""
+    try:
+        todo = unapplied(role_dsn(owner_dsn, DatabaseRole.OWNER.value, password))
+    except MigrationError as error:
+        return problem("schema", str(error), "run the release that this database belongs to")
+    except psycopg.OperationalError:
+        return warning("schema", "not looked at: the owner cannot log in", "mend that first")
+    if todo:
+        names = ", ".join(f"{each.version:04d}_{each.name}" for each in todo)
+        return warning("schema", f"still to run: {names}", "stop and start again: `cellwatt up` runs them")
+    return fine("schema", "every migration of this release has run")
 
 
 def _login_failed(role: DatabaseRole, owner_dsn: str, said: str) -> Finding:

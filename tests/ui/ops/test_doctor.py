@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -19,7 +20,7 @@ from edge.control.key_folder import KeyFolder
 from edge.control.signer import Signer
 from edge.envelope import public_bytes
 from telemetry.model.clock import Pace, write_pace
-from tests.services import PASSWORDS, Broker, Database
+from tests.services import PASSWORDS, Broker, Database, DatabaseServer
 from tests.ui.ops.waiting import wait_for
 from ui.ops.broker import BrokerAddress
 from ui.ops.doctor import Examination, as_document, diagnose, line, run_doctor
@@ -35,7 +36,13 @@ from ui.ops.doctor_machine import (
     pinned_versions,
     required_packages,
 )
-from ui.ops.doctor_services import check_broker, check_database, check_model, check_postgres_binaries
+from ui.ops.doctor_services import (
+    check_broker,
+    check_database,
+    check_model,
+    check_postgres_binaries,
+    check_schema,
+)
 from ui.ops.doctor_state import (
     check_certificates,
     check_clock,
@@ -412,6 +419,22 @@ def test_each_role_is_really_logged_in(database: Database, tmp_path: Path) -> No
     assert "another" not in found.detail
     nowhere = f"postgresql://127.0.0.1:{free_port()}/cellwatt"
     assert all("no answer from 127.0.0.1" in each.detail for each in check_database(nowhere, secrets))
+
+
+@pytest.mark.database
+def test_a_schema_of_another_release_is_found(
+    database: Database, postgres_server: DatabaseServer, tmp_path: Path
+) -> None:
+    secrets = private_folder(tmp_path / "secrets")
+    (secrets / "database-cellwatt_owner").write_text(PASSWORDS[DatabaseRole.OWNER])
+    assert check_schema(database.owner_dsn, secrets).level is Level.OK
+    with postgres_server.fresh(migrated=False) as empty:
+        only([check_schema(empty.owner_dsn, secrets)], Level.WARNING, "still to run: 0001_")
+    with psycopg.connect(database.owner_dsn, autocommit=True) as owner:
+        owner.execute("UPDATE schema_migration SET checksum = 'other' WHERE version = 1")
+    only([check_schema(database.owner_dsn, secrets)], Level.PROBLEM, "was edited after it ran")
+    (secrets / "database-cellwatt_owner").write_text("another")
+    only([check_schema(database.owner_dsn, secrets)], Level.WARNING, "the owner cannot log in")
 
 
 @pytest.mark.broker
