@@ -164,9 +164,28 @@ def window_in(text: str, earliest: datetime, time_zone: str) -> tuple[datetime, 
     return floor_step(start), end or start + timedelta(hours=4)
 
 
+_NUMBER_WORDS = {
+    "half an": 0.5,
+    "an": 1.0,
+    "one": 1.0,
+    "two": 2.0,
+    "three": 3.0,
+    "four": 4.0,
+    "five": 5.0,
+    "six": 6.0,
+}
+
+
 def _duration(text: str) -> timedelta | None:
-    found = re.search(r"\bfor (?:the next )?(\d+(?:\.\d+)?) ?(h|hours?|min|minutes?)\b", text)
+    words = "|".join(sorted(_NUMBER_WORDS, key=len, reverse=True))
+    found = re.search(
+        rf"\bfor (?:the next )?(\d+(?:\.\d+)?|{words}) ?(h|hours?|min|minutes?)(?: and a (half|quarter))?\b",
+        text,
+    )
     if found is None:
         return None
-    hours = float(found.group(1)) / (60.0 if found.group(2).startswith("min") else 1.0)
+    number = _NUMBER_WORDS.get(found.group(1))
+    amount = float(found.group(1)) if number is None else number
+    hours = amount / (60.0 if found.group(2).startswith("min") else 1.0)
+    hours += {"half": 0.5, "quarter": 0.25}.get(found.group(3) or "", 0.0)
     return timedelta(hours=min(max(hours, 0.25), 24.0))

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from telemetry.model.series import STEP, Forecast, Quantity
 from telemetry.model.site import Feeder, FeederId, Site, SiteId
-from telemetry.reading_store import Bucket
 from tools.errors import ToolUnavailableError
 from tools.forecasting.forecast_store import ForecastStore
 from tools.forecasting.forecaster import Forecaster, NoForecastError
@@ -23,10 +23,10 @@ _LEAST_COMPLETE = 0.5  # a quarter hour with less of its samples counts as a gap
 class Series(Protocol):
     """What is asked of `telemetry.reading_store.ReadingStore`."""
 
-    async def buckets(
-        self, metric: str, site_ids: Sequence[SiteId], start: datetime, end: datetime
-    ) -> dict[SiteId, list[Bucket]]:
-        """Return quarter-hour means by site."""
+    async def grid(
+        self, metrics: Sequence[str], site_ids: Sequence[SiteId], start: datetime, end: datetime
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """Return quarter-hour means by metric, shape (sites, steps), NaN where nothing was measured."""
         ...
 
     async def background(
@@ -88,9 +88,10 @@ class ForecastRefresh:
             return 0
         end = floor_step(now)
         start = end - self.past
-        rows = await self._rows(quantity, subjects, start, end)
+        values = await self._values(quantity, subjects, start, end)
+        history = LoadHistory(site_ids=tuple(subjects), values=values, start=start, zone=zone)
         try:
-            made = await asyncio.to_thread(self._make, quantity, subjects, rows, zone, start, end)
+            made = await asyncio.to_thread(self._make, quantity, history, end)
         except NoForecastError as error:
             if quantity is Quantity.PV_W:
                 return 0  # sites with panels then count as having no forecast, and are kept out of plans
@@ -105,54 +106,34 @@ class ForecastRefresh:
         wanted = [site for site in sites.values() if quantity is Quantity.LOAD_W or site.pv_rated_w > 0.0]
         return [str(site.site_id) for site in wanted], zone
 
-    async def _rows(
+    async def _values(
         self, quantity: Quantity, subjects: Sequence[str], start: datetime, end: datetime
-    ) -> dict[str, list[tuple[datetime, float]]]:
+    ) -> npt.NDArray[np.float64]:
+        """Return quarter-hour means on one grid, shape (subjects, steps), NaN where too little was measured."""
         if quantity is Quantity.BACKGROUND_W:
             found = await self.readings.background([FeederId(name) for name in subjects], start, end)
-            return {str(name): rows for name, rows in found.items()}
-        buckets = await self.readings.buckets(quantity.value, [SiteId(name) for name in subjects], start, end)
-        return {
-            str(name): [
-                (one.start, one.value)
-                for one in rows
-                if one.value is not None and one.completeness >= _LEAST_COMPLETE
-            ]
-            for name, rows in buckets.items()
-        }
+            return on_grid([found[FeederId(name)] for name in subjects], start, end)
+        grid = await self.readings.grid(
+            [quantity.value, "completeness"], [SiteId(name) for name in subjects], start, end
+        )
+        enough = grid["completeness"] >= _LEAST_COMPLETE
+        return np.where(enough, grid[quantity.value], np.nan).astype(np.float64)
 
-    def _make(
-        self,
-        quantity: Quantity,
-        subjects: Sequence[str],
-        rows: Mapping[str, list[tuple[datetime, float]]],
-        zone: str,
-        start: datetime,
-        end: datetime,
-    ) -> list[Forecast]:
-        history = history_of(subjects, rows, zone, start, end)
-        fleet = self.forecasters[quantity].fit(history).predict(end, self.steps)
+    def _make(self, quantity: Quantity, history: LoadHistory, start: datetime) -> list[Forecast]:
+        if not history.site_ids:
+            raise NoForecastError("there is nothing to forecast")
+        fleet = self.forecasters[quantity].fit(history).predict(start, self.steps)
         return [fleet.for_site(name) for name in fleet.site_ids]
 
 
-def history_of(
-    subjects: Sequence[str],
-    rows: Mapping[str, list[tuple[datetime, float]]],
-    zone: str,
-    start: datetime,
-    end: datetime,
-) -> LoadHistory:
-    """Return quarter-hour means on one grid, NaN where nothing was measured.
-
-    Raises:
-        NoForecastError: There are no subjects.
-    """
-    if not subjects:
-        raise NoForecastError("there is nothing to forecast")
-    values = np.full((len(subjects), (end - start) // STEP), np.nan)
-    for number, name in enumerate(subjects):
-        for at, value in rows.get(name, ()):
+def on_grid(
+    series: Sequence[Sequence[tuple[datetime, float]]], start: datetime, end: datetime
+) -> npt.NDArray[np.float64]:
+    """Return quarter-hour means on one grid, shape (series, steps), NaN where nothing was measured."""
+    values = np.full((len(series), (end - start) // STEP), np.nan)
+    for number, rows in enumerate(series):
+        for at, value in rows:
             column, rest = divmod(at - start, STEP)
             if not rest and 0 <= column < values.shape[1]:
                 values[number, column] = value
-    return LoadHistory(site_ids=tuple(subjects), values=values, start=start, zone=zone)
+    return values

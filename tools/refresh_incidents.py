@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from telemetry.model.series import STEP
 from telemetry.model.site import Site, SiteId
-from telemetry.reading_store import Bucket
 from tools.anomaly.detectors import Learnt, learn
 from tools.anomaly.findings import Finding, Thresholds, find
 from tools.anomaly.frame import FleetFrame
@@ -36,10 +35,10 @@ FIELDS = (
 class Series(Protocol):
     """What is asked of `telemetry.reading_store.ReadingStore`."""
 
-    async def buckets(
-        self, metric: str, site_ids: Sequence[SiteId], start: datetime, end: datetime
-    ) -> dict[SiteId, list[Bucket]]:
-        """Return quarter-hour means by site."""
+    async def grid(
+        self, metrics: Sequence[str], site_ids: Sequence[SiteId], start: datetime, end: datetime
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """Return quarter-hour means by metric, shape (sites, steps), NaN where nothing was measured."""
         ...
 
 
@@ -100,17 +99,10 @@ class IncidentRefresh:
 
     async def _frame(self, sites: Mapping[SiteId, Site], start: datetime, end: datetime) -> FleetFrame:
         names = list(sites)
-        steps = (end - start) // STEP
-        fields: dict[str, npt.NDArray[np.float32]] = {}
-        for name in FIELDS:
-            values = np.full((len(names), steps), np.nan, dtype=np.float32)
-            found = await self.readings.buckets(name, names, start, end)
-            for row, site_id in enumerate(names):
-                for one in found[site_id]:
-                    if one.value is not None:
-                        values[row, (one.start - start) // STEP] = one.value
-            if name == "load_w" or np.isfinite(values).any():
-                fields[name] = values
+        found = await self.readings.grid(FIELDS, names, start, end)
+        fields = {
+            name: values for name, values in found.items() if name == "load_w" or np.isfinite(values).any()
+        }
         clusters = sorted({site.battery.chemistry.value for site in sites.values()})
         return FleetFrame(
             site_ids=tuple(str(name) for name in names),

@@ -66,6 +66,9 @@ def test_a_longer_id_is_not_taken_for_a_shorter_one() -> None:
         ("at 20:15 for 90 minutes", "19:15", "20:45"),
         ("this evening", "16:00", "21:00"),
         ("for the next 2 hours", "16:00", "18:00"),
+        ("from 18:00 for one hour", "17:00", "18:00"),
+        ("at 18:00 for half an hour", "17:00", "17:30"),
+        ("from 18:00 for two hours and a half", "17:00", "19:30"),
         ("now", "16:00", "20:00"),
     ],
 )

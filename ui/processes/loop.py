@@ -1,7 +1,6 @@
 """`cellwatt loop`: the agent. It may propose plans and ask for their dispatch, and has no key and no way to a device."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -32,6 +31,7 @@ from ui.bootstrap import HISTORY_FOR_FORECASTS, Pool, fleet_view, served_forecas
 from ui.settings import DATABASE_URL, POLICY_FILE, ProcessSettings, need
 
 _ENDPOINT_TIMEOUT = timedelta(seconds=30)
+_OWNER = "loop"  # one loop per installation: its successor takes over its leases at once
 
 
 async def run_loop(env: Mapping[str, str]) -> None:
@@ -51,10 +51,11 @@ async def run_loop(env: Mapping[str, str]) -> None:
             tools=tool_deps(pool, settings, Path(need(env, POLICY_FILE))),
             model=chat_model(env),
             clock=settings.clock,
+            standing=threads.standing_objectives,
         ),
         threads=threads,
         saver=saver,
-        settings=LoopSettings(owner=f"loop-{os.getpid()}", cycle_every=_cycle_every(env)),
+        settings=LoopSettings(owner=_OWNER, cycle_every=_cycle_every(env)),
         notified=lambda: _notified(dsn),
     )
     try:

@@ -19,7 +19,7 @@ from tools.errors import ToolUnavailableError
 from tools.forecasting.forecast_store import ForecastStore
 from tools.forecasting.selector import Selector
 from tools.outlook import floor_step
-from tools.refresh_forecasts import ForecastRefresh, history_of
+from tools.refresh_forecasts import ForecastRefresh, on_grid
 from ui.ops.secrets import DatabaseRole
 
 Pool = AsyncConnectionPool[AsyncConnection]
@@ -108,7 +108,7 @@ async def test_without_history_it_says_so(pool: Pool) -> None:
 
 
 def test_gaps_stay_gaps() -> None:
-    rows = {"a": [(NOW.replace(minute=15), 5.0), (NOW.replace(minute=31), 7.0)]}
+    rows = [(NOW.replace(minute=15), 5.0), (NOW.replace(minute=31), 7.0)]
     start = NOW.replace(minute=0)
-    history = history_of(["a"], rows, "UTC", start, start + 4 * STEP)
-    np.testing.assert_array_equal(history.values, [[np.nan, 5.0, np.nan, np.nan]])  # 15:31 is off the grid
+    values = on_grid([rows], start, start + 4 * STEP)
+    np.testing.assert_array_equal(values, [[np.nan, 5.0, np.nan, np.nan]])  # 15:31 is off the grid
