@@ -119,24 +119,21 @@ def _with_trail(state_dir: Path, ask: "Callable[[AuditStore], Awaitable[Answer]]
     try:
         state = StateDirectory(state_dir)
         dsn = Installation(state=state, runtime=Runtime.load(state)).dsn(DatabaseRole.API)
+        psycopg.connect(dsn, connect_timeout=5).close()  # a pool would go on trying, and say so each time
         return asyncio.run(_ask(dsn, ask))
     except UnsafeFileError as error:
         raise ControlError(str(error)) from error
     except psycopg.OperationalError as error:
-        raise ControlError(f"the database does not answer ({error}); is the installation running?") from error
+        last = (str(error).strip().splitlines() or ["no message"])[0]
+        raise ControlError(f"the database does not answer; is the installation running? ({last})") from error
 
 
 async def _ask(dsn: str, ask: "Callable[[AuditStore], Awaitable[Answer]]") -> Answer:
-    from psycopg_pool import PoolTimeout
-
     from telemetry.db import open_async_pool
     from tools.planning.audit_store import AuditStore
 
     pool = await open_async_pool(dsn, application_name="cellwatt-audit", max_size=1)
     try:
-        await pool.wait(timeout=10)
         return await ask(AuditStore(pool))
-    except PoolTimeout as error:
-        raise ControlError("the database does not answer; is the installation running?") from error
     finally:
         await pool.close()

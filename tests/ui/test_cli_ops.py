@@ -20,6 +20,7 @@ from telemetry.db import open_async_pool
 from tests.services import PASSWORDS, Database
 from tools.planning.audit_store import AuditStore
 from ui.cli import main
+from ui.ops.ports import free_port
 from ui.ops.runtime import Runtime
 from ui.ops.secrets import DatabaseRole, StateDirectory
 
@@ -113,3 +114,15 @@ def test_an_installation_that_is_not_there_is_not_made(
     assert audit("show", "plan-1", "--state-dir", str(tmp_path / "absent")) == 2
     assert "there is no installation" in capsys.readouterr().err
     assert not (tmp_path / "absent").exists()
+
+
+def test_a_database_that_does_not_answer_is_said_in_one_line(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runtime = json.loads((state / "runtime.json").read_text())
+    runtime["owner_dsn"] = f"postgresql://127.0.0.1:{free_port()}/cellwatt"
+    (state / "runtime.json").write_text(json.dumps(runtime))
+    assert audit("verify", "--state-dir", str(state)) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith("cellwatt: the database does not answer")
