@@ -9,6 +9,7 @@ import pytest
 
 from edge.plan import ControlBounds, GridReserve, ObjectiveKind, Plan, PlanId, SitePlan
 from edge.safety.limits import DayUse, FleetState, Limits, Policy
+from edge.safety.products import activation_wh
 from edge.safety.validator import validate
 from edge.safety.verdict import Approved, Rejected
 from telemetry.model.battery import TemperatureBand
@@ -651,3 +652,10 @@ def test_s21_the_products_own_margin_is_part_of_the_activation() -> None:
     # What is declared beyond that counts as declared.
     more = reserve_plan(product="fcr_n", down_w=512.0, energy_wh=700.0)
     assert "S1 autonomy_floor" in broken(more, enough)
+
+
+def test_s21_the_larger_side_sets_the_energy_of_an_activation() -> None:
+    # 512 W x 1.25 x 0.5 h, whichever way it is offered.
+    assert activation_wh(replace(RESERVE, product="fcr", energy_wh=0.0)) == 320.0
+    assert activation_wh(replace(RESERVE, product="fcr", energy_wh=0.0, up_w=0.0, down_w=512.0)) == 320.0
+    assert activation_wh(replace(RESERVE, product="unknown", energy_wh=7.0)) == 7.0
