@@ -1,4 +1,7 @@
-"""What routes have in common: the services, who asks, what role it takes, doing an act once, pages and ETags."""
+"""What routes have in common: the services, who asks, what role it takes, doing an act once, pages and ETags.
+
+Dependencies are coroutines throughout: the framework would run plain functions in threads, a millisecond each.
+"""
 
 import base64
 import binascii
@@ -25,13 +28,13 @@ REPLAYED = "Idempotent-Replayed"
 _ALWAYS = (401, 403, 422, 429, 500, 503)
 
 
-def services_of(request: Request) -> Services:
+async def services_of(request: Request) -> Services:
     """Return what the application was made with."""
     services: Services = request.app.state.services
     return services
 
 
-def caller_of(request: Request) -> Principal:
+async def caller_of(request: Request) -> Principal:
     """Return who asks; the gate has let nobody else through.
 
     Raises:
@@ -60,7 +63,7 @@ def may(role: Role, *further: int, except_for: Sequence[Role] = ()) -> dict[str,
     """
     roles = [one for one in Role if one.reaches(role) and one not in except_for]
 
-    def check(caller: Caller) -> None:
+    async def check(caller: Caller) -> None:
         if caller.role not in roles:
             raise ApiError(HTTPStatus.FORBIDDEN, f"this takes the role {role}; yours is {caller.role}")
 
@@ -145,7 +148,7 @@ class Once:
         return JSONResponse(answer, status)
 
 
-def once_for(
+async def once_for(
     request: Request,
     services: ServicesHere,
     caller: Caller,

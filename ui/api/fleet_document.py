@@ -58,19 +58,45 @@ def autonomy_of(need: Need, hours: float, backup_wh: float, now: datetime) -> tu
     return min(max(lasting, 0), MAX_STEPS) * STEP_H, required_wh
 
 
-def fleet_document(
-    facts: Facts,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteLine:
+    """A site's part of the document and what it was made of; as long as that is the same, so is the part."""
+
+    row: SiteRow
+    step: datetime
+    online: bool
+    line: Document
+
+
+def site_lines(
+    rows: Sequence[SiteRow],
     sites: Mapping[SiteId, Site],
-    feeders: Mapping[FeederId, Feeder],
     needs: Mapping[str, Need],
     now: datetime,
+    before: Mapping[str, SiteLine],
+) -> dict[str, SiteLine]:
+    """Return every registered site's part; `before` are those of the last look with the same registry and needs."""
+    step = floor_step(now)
+    lines: dict[str, SiteLine] = {}
+    for row in rows:
+        site = sites.get(SiteId(row.site_id))
+        if site is None:
+            continue
+        online = bool(row.online) and row.status_at is not None and now - row.status_at <= _SPOKEN_WITHIN
+        old = before.get(row.site_id)
+        if old is not None and old.online == online and old.step == step and old.row == row:
+            lines[row.site_id] = old
+            continue
+        line = _site_line(row, site, needs.get(row.site_id), now, online=online)
+        lines[row.site_id] = SiteLine(row=row, step=step, online=online, line=line)
+    return lines
+
+
+def fleet_document(
+    facts: Facts, known: Mapping[str, SiteLine], feeders: Mapping[FeederId, Feeder], now: datetime
 ) -> Document:
     """Return the document that `schemas.Fleet` describes, `version` left at 0."""
-    lines = [
-        _site_line(row, sites[SiteId(row.site_id)], needs.get(row.site_id), now)
-        for row in facts.sites
-        if row.site_id in sites
-    ]
+    lines = [one.line for one in known.values()]
     by_feeder: dict[str, list[Document]] = defaultdict(list)
     for line in lines:
         by_feeder[line["feeder_id"]].append(line)
@@ -82,16 +108,31 @@ def fleet_document(
         "stopped": facts.stopped,
         "active_plans": facts.active_plans,
         "counts": _counts(lines, facts),
-        "totals": {
-            name: round(sum(line[name] or 0.0 for line in lines), 1)
-            for name in ("load_w", "grid_w", "battery_w", "pv_w", "available_w")
-        }
-        | {"spare_wh": round(sum(max(line["spare_wh"] or 0.0, 0.0) for line in lines), 1)},
+        "totals": _totals(lines),
         "feeders": [
             _feeder_line(feeder, by_feeder[feeder_id], facts.background.get(feeder_id), now)
             for feeder_id, feeder in feeders.items()
         ],
         "sites": lines,
+    }
+
+
+def _totals(lines: Sequence[Document]) -> Document:
+    load_w = grid_w = battery_w = pv_w = available_w = spare_wh = 0.0
+    for line in lines:
+        load_w += line["load_w"] or 0.0
+        grid_w += line["grid_w"] or 0.0
+        battery_w += line["battery_w"] or 0.0
+        pv_w += line["pv_w"] or 0.0
+        available_w += line["available_w"]
+        spare_wh += max(line["spare_wh"] or 0.0, 0.0)
+    return {
+        "load_w": round(load_w, 1),
+        "grid_w": round(grid_w, 1),
+        "battery_w": round(battery_w, 1),
+        "pv_w": round(pv_w, 1),
+        "available_w": round(available_w, 1),
+        "spare_wh": round(spare_wh, 1),
     }
 
 
@@ -107,8 +148,7 @@ def _counts(lines: Sequence[Document], facts: Facts) -> Document:
     }
 
 
-def _site_line(row: SiteRow, site: Site, need: Need | None, now: datetime) -> Document:
-    online = bool(row.online) and row.status_at is not None and now - row.status_at <= _SPOKEN_WITHIN
+def _site_line(row: SiteRow, site: Site, need: Need | None, now: datetime, *, online: bool) -> Document:
     store = store_of(site, _reading(row)) if row.read_at is not None else None
     autonomy_h: float | None = None
     margin_h: float | None = None

@@ -15,7 +15,7 @@ from psycopg_pool import PoolTimeout
 from telemetry.model.clock import Clock
 from telemetry.model.site import Feeder, FeederId, Site, SiteId
 from telemetry.registry_store import RegistryStore
-from ui.api.fleet_document import Document, Need, fleet_document, need_of
+from ui.api.fleet_document import Document, Need, SiteLine, fleet_document, need_of, site_lines
 from ui.api.fleet_store import FleetStore
 from ui.api.settings import ApiSettings
 
@@ -60,6 +60,7 @@ class FleetFeed:
     _sites: Mapping[SiteId, Site] = field(default_factory=dict)
     _feeders: Mapping[FeederId, Feeder] = field(default_factory=dict)
     _needs: Mapping[str, Need] = field(default_factory=dict)
+    _lines: Mapping[str, SiteLine] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -113,9 +114,12 @@ class FleetFeed:
         await self._refresh_basis()
         facts = await self.store.facts(now)
         before = self._snapshot
-        self._snapshot = await asyncio.to_thread(
-            lambda: _next(before, fleet_document(facts, self._sites, self._feeders, self._needs, now))
-        )
+
+        def work() -> tuple[dict[str, SiteLine], Snapshot]:
+            lines = site_lines(facts.sites, self._sites, self._needs, now, self._lines)
+            return lines, _next(before, fleet_document(facts, lines, self._feeders, now))
+
+        self._lines, self._snapshot = await asyncio.to_thread(work)
 
     async def _refresh_basis(self) -> None:
         registry_mark, forecast_mark = await self.store.marks()
@@ -133,6 +137,7 @@ class FleetFeed:
                 }
             )
             self._forecast_mark, self._forecasts_s = forecast_mark, time.monotonic()
+            self._lines = {}
         self._registry_mark = registry_mark
 
 
@@ -140,10 +145,11 @@ def _next(before: Snapshot | None, document: Document) -> Snapshot:
     """Return the snapshot after another; the same one where nothing changed."""
     if before is not None and _same(before.document, document):
         return before
+    # A site that has not changed is the same object as before.
     known: dict[str, Any] = (
         {} if before is None else {one["site_id"]: one for one in before.document["sites"]}
     )
-    changed = tuple(one for one in document["sites"] if known.get(one["site_id"]) != one)
+    changed = tuple(one for one in document["sites"] if known.get(one["site_id"]) is not one)
     # Versions go on across a restart of the process: an old ETag must not match a new document by chance.
     version = time.time_ns() // 1_000_000 if before is None else before.version + 1
     document = {**document, "version": version}

@@ -55,6 +55,13 @@ def benchmarks() -> tuple[Benchmark, ...]:
             run=_api,
         ),
         Benchmark(
+            kind="bench",
+            name="api",
+            summary="50 readers at once: the fleet's latest state, and a day of one site",
+            simulated=True,
+            run=_api,
+        ),
+        Benchmark(
             kind="backtest",
             name="forecast",
             summary="load forecasts on real series, each day from the days before it",
@@ -210,6 +217,17 @@ def _api(request: Request, progress: Progress) -> Raw:
     else:
         raw = run(request.seed, request.sites or 5_000, **tell)
     return reported(raw, "api_latest_state_p95_ms", "api_site_window_p95_ms")
+
+
+def _api(request: Request, progress: Progress) -> Raw:
+    from ui.bench.api import run
+
+    tell = telling(run, progress)
+    if request.small:
+        raw = run(request.seed, request.sites or 500, readers=20, seconds=3.0, dense_sites=10, **tell)
+    else:
+        raw = run(request.seed, request.sites or 5_000, **tell)
+    return reported(raw, "api_latest_state_p95_ms", "api_site_window_p95_ms") if request.small else raw
 
 
 def _backtest_forecast(request: Request, progress: Progress) -> Raw:

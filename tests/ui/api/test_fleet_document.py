@@ -10,8 +10,8 @@ from telemetry.reading_store import Bucket
 from tests.edge.safety.examples import NOW, SITE, a_forecast, a_reading, a_site, a_status
 from tools.deps import Fleet as ToolFleet
 from tools.site_needs import lasting_h, needs_of, store_of
-from ui.api.fleet_document import autonomy_of, need_of
-from ui.api.fleet_store import Band
+from ui.api.fleet_document import autonomy_of, need_of, site_lines
+from ui.api.fleet_store import Band, SiteRow
 from ui.api.thinning import thin
 
 QUARTER = timedelta(minutes=15)
@@ -55,3 +55,25 @@ def test_thinning_takes_whole_quarter_hours_and_skips_gaps() -> None:
     thinned = thin(buckets, buckets, buckets, NOW, NOW + 5 * QUARTER, points=3)
     assert thinned.at == [NOW, NOW + 3 * QUARTER, NOW + 4 * QUARTER]
     assert (thinned.mean, thinned.low, thinned.high) == ([2.0, 7.0, 9.0], [1.0, 7.0, 9.0], [3.0, 7.0, 9.0])
+
+
+def a_row(load_w: float = 1024.0) -> SiteRow:
+    return SiteRow(
+        site_id=SITE, read_at=NOW, load_w=load_w, grid_w=1100.0, battery_w=0.0, pv_w=None, bus_v=54.0, soc_frac=0.875,
+        soh_frac=1.0, battery_c=25.0, mains_ok=True, alarms=[], status_at=NOW, online=True, state="float",
+        local_lock=False, quality=1.0, open_incidents=0,
+    )  # fmt: skip
+
+
+def test_a_site_that_has_not_changed_is_not_worked_out_again() -> None:
+    sites = {SITE: a_site()}
+    first = site_lines([a_row()], sites, {}, NOW, {})
+    again = site_lines([a_row()], sites, {}, NOW + timedelta(minutes=1), first)
+    assert again[SITE] is first[SITE]
+    moved = site_lines([a_row(load_w=1030.0)], sites, {}, NOW, first)
+    assert moved[SITE].line["load_w"] == 1030.0
+    # Five minutes without a word: offline, though no row has changed; and a new quarter hour counts autonomy anew.
+    silent = site_lines([a_row()], sites, {}, NOW + timedelta(minutes=5, seconds=1), first)
+    assert (first[SITE].line["online"], silent[SITE].line["online"]) == (True, False)
+    later = site_lines([a_row()], sites, {}, NOW + QUARTER, first)
+    assert later[SITE] is not first[SITE]

@@ -152,14 +152,14 @@ async def site_series(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Show one metric of one site over time, thinned to at most `points`, extremes kept."""
-    if await services.views.registry_entry("site", site_id) is None:
-        raise not_found("site", site_id)
     first, last = _span(services.clock.now(), start, end, _LONGEST)
     raw = source == "readings" or (source == "auto" and metric in RAW_METRICS and last - first <= _RAW_UP_TO)
     if metric not in (RAW_METRICS if raw else METRICS):
         where = "readings" if raw else "the roll-ups"
         raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, f"{metric} is not in {where}", field="metric")
     series = await (_readings if raw else _rollup)(services, site_id, metric, first, last, points)
+    if not series.at and await services.views.registry_entry("site", site_id) is None:
+        raise not_found("site", site_id)
     out = Series(
         subject_id=site_id,
         metric=metric,

@@ -1,0 +1,278 @@
+"""How quickly the API answers many readers at once: the fleet's latest state, and a day of one site (simulated data).
+
+The real process over real PostgreSQL on this machine, the readers beside it on the same cores. Readers ask once a second,
+as screens do; then as fast as they can, which says where it ends.
+"""
+
+import asyncio
+import base64
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from math import ceil
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import psycopg
+
+from edge.simulator.registry import simulated_fleet
+from telemetry.db import migrate, open_async_pool, provision_roles
+from telemetry.model.series import QUANTILES, Forecast, Quantity
+from telemetry.registry_store import RegistryStore
+from tools.forecasting.forecast_store import ForecastStore
+from ui.api.account_store import AccountStore, Token
+from ui.api.passwords import make_token, token_hash
+from ui.api.roles import PrincipalKind, Role
+from ui.bench.api_store import copy_forecast, fill_readings, move_loads
+from ui.ops.files import private_folder
+from ui.ops.policy_file import write_demo_policy
+from ui.ops.ports import free_port
+from ui.ops.postgres import NOT_DURABLE, TUNED, EmbeddedPostgres
+from ui.ops.provision_store import provision_mode
+from ui.ops.secrets import DatabaseRole, SecretStore
+from ui.settings import API_PORT, DATABASE_URL, POLICY_FILE, READY_FILE, SESSION_SECRET_FILE
+
+GOAL_MS = 100.0
+_READY_WITHIN_S = 60.0
+_STEPS = 384
+_LINE = b"\r\n"
+
+
+@dataclass(slots=True)
+class Reader:
+    """One screen: a connection kept open, a token of its own, and how long each answer took, s."""
+
+    port: int
+    token: str
+    took_s: list[float] = field(default_factory=list)
+    bytes_read: int = 0
+    _reader: asyncio.StreamReader | None = None
+    _writer: asyncio.StreamWriter | None = None
+
+    async def get(self, path: str) -> None:
+        """Ask, read the whole answer, and note the time.
+
+        Raises:
+            RuntimeError: The answer is no 200.
+        """
+        began_s = time.perf_counter()
+        if self._reader is None or self._writer is None:
+            self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self.port)
+        head = f"GET {path} HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {self.token}\r\nAccept-Encoding: gzip\r\n\r\n"
+        self._writer.write(head.encode())
+        status = await self._reader.readline()
+        if b" 200 " not in status:
+            raise RuntimeError(f"{path} answered {status!r}")
+        length = 0
+        while (line := await self._reader.readline()) != _LINE:
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-length":
+                length = int(value)
+        await self._reader.readexactly(length)
+        self.bytes_read += length
+        self.took_s.append(time.perf_counter() - began_s)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def run(
+    seed: int = 7, sites: int = 5_000, *, readers: int = 50, seconds: float = 10.0, dense_sites: int = 100
+) -> dict[str, Any]:
+    """Return figures and goals.
+
+    Args:
+        seed: Of the simulated fleet and of which site a reader asks for.
+        sites: In the registry, each with its newest reading, state, quality and load forecast.
+        readers: At the same time.
+        seconds: Of each part.
+        dense_sites: Sites with a day of readings, one in 10 s: those whose window is asked for.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = private_folder(Path(name) / "bench")
+        secrets = SecretStore(folder / "secrets")
+        passwords = secrets.database_passwords()
+        with EmbeddedPostgres(
+            private_folder(folder / "postgres"), passwords, settings={**TUNED, **NOT_DURABLE}
+        ) as server:
+            tokens, rows = _fill(server.dsn(), passwords, seed, sites, readers, dense_sites)
+            with _serving(folder, secrets, server.dsn(DatabaseRole.API)) as port:
+                figures = asyncio.run(_measure(server.dsn(), port, tokens, seed, seconds, dense_sites))
+    return {
+        "figures": {"api_sites": sites, "api_readers_count": readers, "api_raw_rows_count": rows, **figures},
+        "goals": {
+            key: {"op": "<", "value": GOAL_MS, "gating": True}
+            for key in ("api_latest_state_p95_ms", "api_site_window_p95_ms")
+        },
+    }
+
+
+def _fill(
+    owner_dsn: str, passwords: dict[str, str], seed: int, sites: int, readers: int, dense_sites: int
+) -> tuple[list[str], int]:
+    now = datetime.now(UTC)
+    provision_roles(owner_dsn, passwords)
+    migrate(owner_dsn, applied_at=now)
+    tokens = asyncio.run(_fill_registry(owner_dsn, seed, sites, readers, now))
+    with psycopg.connect(owner_dsn, autocommit=True) as owner:
+        provision_mode(owner, now)
+        rows = fill_readings(owner, now=now, dense_sites=dense_sites, every=timedelta(seconds=10))
+        copy_forecast(owner, "cbs-0001")
+    return tokens, rows
+
+
+async def _fill_registry(owner_dsn: str, seed: int, sites: int, readers: int, now: datetime) -> list[str]:
+    fleet = simulated_fleet(sites, seed=seed, epoch=now)
+    pool = await open_async_pool(owner_dsn, application_name="cellwatt-bench")
+    try:
+        registry, accounts = RegistryStore(pool), AccountStore(pool)
+        await registry.put_feeders(fleet.feeders, who="bench", at=now)
+        await registry.put_sites(fleet.sites, who="bench", at=now)
+        rows = tuple(tuple([1800.0 + 40.0 * q] * _STEPS) for q in range(len(QUANTILES)))
+        await ForecastStore(pool).put(
+            [
+                Forecast(
+                    subject_id="cbs-0001",
+                    quantity=Quantity.LOAD_W,
+                    made_at=now,
+                    start=now.replace(minute=now.minute // 15 * 15, second=0, microsecond=0),
+                    values_w=rows,
+                    cumulative_wh=rows,
+                    model="bench",
+                    version="1",
+                )
+            ]
+        )
+        tokens = [make_token() for _ in range(readers)]
+        for number, secret in enumerate(tokens):
+            token = Token(
+                token_id="",
+                label=f"reader-{number}",
+                kind=PrincipalKind.SERVICE,
+                subject="",
+                role=Role.VIEWER,
+                expires_at=now + timedelta(days=1),
+                revoked_at=None,
+            )
+            await accounts.add_token(token_hash(secret), token, who="bench", at=now)
+    finally:
+        await pool.close()
+    return tokens
+
+
+@contextmanager
+def _serving(folder: Path, secrets: SecretStore, dsn: str) -> Iterator[int]:
+    """Run the API's process until the end of the block; it dies with us."""
+    port, ready, policy = free_port(8000), folder / "ready", folder / "policy.toml"
+    write_demo_policy(policy)
+    secret = folder / "session"
+    secret.write_text(base64.b64encode(secrets.session_secret()).decode())
+    env = {
+        "PATH": os.environ.get("PATH", ""),
+        DATABASE_URL: dsn,
+        API_PORT: str(port),
+        POLICY_FILE: str(policy),
+        SESSION_SECRET_FILE: str(secret),
+        READY_FILE: str(ready),
+    }
+    with subprocess.Popen([sys.executable, "-m", "ui.cli", "api"], env=env) as process:
+        try:
+            give_up_s = time.monotonic() + _READY_WITHIN_S
+            while not ready.exists():
+                if process.poll() is not None or time.monotonic() > give_up_s:
+                    raise RuntimeError("the API did not start")
+                time.sleep(0.05)
+            yield port
+        finally:
+            process.terminate()
+
+
+async def _measure(
+    owner_dsn: str, port: int, tokens: Sequence[str], seed: int, seconds: float, dense_sites: int
+) -> dict[str, float]:
+    random = Random(seed)  # noqa: S311 (which site is asked for)
+    end = datetime.now(UTC)
+    window = f"start={end - timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}&end={end:%Y-%m-%dT%H:%M:%SZ}"
+
+    def site_window() -> str:
+        return f"/v1/sites/cbs-{random.randint(1, dense_sites):04d}/series?metric=load_w&points=500&{window}"
+
+    await _warm(port, tokens)
+    moving = asyncio.create_task(_keep_moving(owner_dsn))
+    try:
+        state = await _part(port, tokens, lambda: "/v1/fleet", seconds, every_s=1.0)
+        windows = await _part(port, tokens, site_window, seconds, every_s=1.0)
+        state_flat = await _part(port, tokens, lambda: "/v1/fleet", seconds / 2, every_s=0.0)
+        windows_flat = await _part(port, tokens, site_window, seconds / 2, every_s=0.0)
+    finally:
+        moving.cancel()
+    return {
+        "api_latest_state_p50_ms": _quantile_ms(state, 0.5),
+        "api_latest_state_p95_ms": _quantile_ms(state, 0.95),
+        "api_site_window_p50_ms": _quantile_ms(windows, 0.5),
+        "api_site_window_p95_ms": _quantile_ms(windows, 0.95),
+        "api_latest_state_answer_kb": sum(one.bytes_read for one in state)
+        / sum(len(one.took_s) for one in state)
+        / 1e3,
+        "api_latest_state_flat_out_p95_ms": _quantile_ms(state_flat, 0.95),
+        "api_latest_state_flat_out_per_s": sum(len(one.took_s) for one in state_flat) / (seconds / 2),
+        "api_site_window_flat_out_p95_ms": _quantile_ms(windows_flat, 0.95),
+        "api_site_window_flat_out_per_s": sum(len(one.took_s) for one in windows_flat) / (seconds / 2),
+    }
+
+
+async def _warm(port: int, tokens: Sequence[str]) -> None:
+    for token in tokens[:2]:
+        reader = Reader(port, token)
+        await reader.get("/v1/fleet")
+        reader.close()
+
+
+async def _keep_moving(owner_dsn: str) -> None:
+    """A tenth of the fleet reports something new every second, so that no answer is an old one."""
+
+    async def move() -> None:
+        await asyncio.to_thread(_move, owner_dsn)
+
+    while True:
+        await move()
+        await asyncio.sleep(1.0)
+
+
+def _move(owner_dsn: str) -> None:
+    with psycopg.connect(owner_dsn, autocommit=True) as owner:
+        move_loads(owner, 0.1, datetime.now(UTC))
+
+
+async def _part(
+    port: int, tokens: Sequence[str], path: Callable[[], str], seconds: float, *, every_s: float
+) -> list[Reader]:
+    """Let every reader ask for a while; those that ask once a second begin spread over it."""
+    readers = [Reader(port, token) for token in tokens]
+    end_s = time.monotonic() + seconds
+
+    async def read(number: int, reader: Reader) -> None:
+        next_s = time.monotonic() + every_s * number / len(readers)
+        while next_s < end_s:
+            await asyncio.sleep(max(0.0, next_s - time.monotonic()))
+            await reader.get(path())
+            next_s = max(next_s + every_s, time.monotonic() if every_s == 0.0 else 0.0)
+
+    await asyncio.gather(*(read(number, reader) for number, reader in enumerate(readers)))
+    for reader in readers:
+        reader.close()
+    return readers
+
+
+def _quantile_ms(readers: Sequence[Reader], share: float) -> float:
+    took = sorted(one for reader in readers for one in reader.took_s)
+    return 1e3 * took[min(len(took) - 1, ceil(share * len(took)) - 1)]
