@@ -88,8 +88,9 @@ class Recorder:
         """Make a message of the pending readings every ten seconds of domain time, within the wall bound."""
         pacing = self._config.pacing
         last = self._published
-        if last is None:
+        if last is None:  # the first reading goes at once: a site that is back shows itself
             self._published = tick
+            self.flush()
             return
         passed_s = abs((tick.at - last.at).total_seconds())
         wall_s = pacing.publish_min_wall_s * min(1.0, tick.speed)

@@ -28,9 +28,11 @@ from ui.ops.up import System, UpOptions
 # A working day's evening; the loads of that weekday and hour come from the trace whatever the year.
 DEMO_START = datetime(2026, 11, 24, 18, 12, tzinfo=ZoneInfo("Europe/Rome")).astimezone(UTC)
 PROCESSES = ("ingest", "control", "api", "simulate", "loop")
-# Domain seconds per second while the plan runs, by the machine's load per core: at 120 the gateways control every 12 s
-# of domain time, and a machine that is busy with other work cannot even keep that.
-RUN_SPEEDS = ((1.5, 120.0), (3.0, 60.0), (float("inf"), 30.0))
+# Domain seconds per second while the plan runs. At 120 the gateways control every 12 s of domain time; a machine whose
+# cores are busy with other work cannot keep that up.
+RUN_SPEED, BUSY_SPEED = 120.0, 60.0
+_BUSY_FRAC = 0.85
+_PROC_STAT = Path("/proc/stat")
 _LOOK_EVERY_S = 0.2
 
 
@@ -142,7 +144,7 @@ def _follow(
     with stages.stage("acknowledge"), step_of("acknowledge"):
         wait.until(lambda: _all_answered(store, plan_id), timedelta(seconds=90), "not every site answered")
     with stages.stage("deliver"), step_of("deliver") as step:
-        speed = options.run_speed or speed_for(os.getloadavg()[0] / (os.cpu_count() or 1))
+        speed = options.run_speed or speed_for(busy_frac())
         change_speed(system.installation.clock_file, speed)
         end: datetime = found["window_end"] + timedelta(minutes=3)
         span = end - clock.now()
@@ -162,9 +164,19 @@ def _follow(
         return gather(store, found, system.installation.runtime.simulated_sites)
 
 
-def speed_for(load_per_core: float) -> float:
-    """Return how fast the plan may run on a machine that is this busy."""
-    return next(speed for most, speed in RUN_SPEEDS if load_per_core <= most)
+def speed_for(busy_frac: float) -> float:
+    """Return how fast the plan may run on a machine that is this busy, 0..1 over all cores."""
+    return RUN_SPEED if busy_frac < _BUSY_FRAC else BUSY_SPEED
+
+
+def busy_frac(over_s: float = 1.0) -> float:
+    """Return the share of all cores' time that was spent working in the next moment (proc(5), /proc/stat)."""
+    before = _PROC_STAT.read_text().split("\n", 1)[0].split()[1:]
+    time.sleep(over_s)
+    after = _PROC_STAT.read_text().split("\n", 1)[0].split()[1:]
+    spent = [int(now) - int(then) for then, now in zip(before, after, strict=True)]
+    idle = spent[3] + spent[4]  # idle and waiting for a disk
+    return 1.0 - idle / max(sum(spent[:8]), 1)
 
 
 def _all_answered(store: DemoStore, plan_id: str) -> bool:

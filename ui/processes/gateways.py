@@ -1,10 +1,8 @@
 """The real gateway core for every simulated site, many in one process: same code as in a cabinet, one each there."""
 
-import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
@@ -12,9 +10,7 @@ from edge.gateway.buffer import Buffer
 from edge.gateway.config import Pacing, SiteConfig
 from edge.gateway.core import GatewayCore
 from edge.gateway.limits import OwnLimits
-from edge.gateway.mqtt_uplink import MqttUplink
-from edge.gateway.outbox import offline_state
-from edge.gateway.state_file import StateFile
+from edge.gateway.process import build_core, run_many
 from edge.modbus.site_port import ModbusSitePort, PortSpec
 from edge.simulator.fleet import FleetSimulation
 from edge.simulator.modbus_server import SiteServer
@@ -90,11 +86,9 @@ class RunningFleet:
     servers: tuple[SiteServer, ...]
 
     async def run(self) -> None:
-        """Run every core until cancelled."""
+        """Run every core until cancelled; one that stops leaves the others running, as separate processes would."""
         try:
-            async with asyncio.TaskGroup() as group:
-                for core in self.cores:
-                    group.create_task(core.run())
+            await run_many(self.cores)
         finally:
             for server in self.servers:
                 await server.stop()
@@ -105,21 +99,21 @@ async def make_gateways(
 ) -> RunningFleet:
     """Return a gateway core for every site, its port open and its uplink not yet."""
     buffer = Buffer(shared.state / "buffer.sqlite")
-    boot_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
     cores, servers = [], []
     for index, site in enumerate(fleet.sites.values()):
         port, server = await open_port(simulation, index)
         if server is not None:
             servers.append(server)
-        rng = Random(f"{shared.seed}/{site.site_id}")  # noqa: S311 spreads recharges, no secret
-        config = site_config(site, shared.root_public_b64)
-        uplink = MqttUplink(
-            site.site_id,
-            shared.mqtt(site.site_id),
-            offline_state(site.site_id, shared.clock.now(), 0, config.firmware),
-            rng,
-            shared.executor,
+        cores.append(
+            build_core(
+                site_config(site, shared.root_public_b64),
+                port,
+                shared.mqtt(site.site_id),
+                buffer,
+                shared.state,
+                shared.clock,
+                Random(f"{shared.seed}/{site.site_id}"),  # noqa: S311 spreads recharges, no secret
+                executor=shared.executor,
+            )
         )
-        disk = StateFile(shared.state / f"{site.site_id}.json")
-        cores.append(GatewayCore(config, port, uplink, buffer, disk, shared.clock, rng, boot_id=boot_id))
     return RunningFleet(cores=tuple(cores), servers=tuple(servers))
