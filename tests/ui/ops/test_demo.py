@@ -1,3 +1,5 @@
+import pytest
+
 from ui.ops.demo import BUSY_SPEED, RUN_SPEED, Stages, busy_frac, speed_for
 from ui.ops.demo_report import figures_of
 
@@ -13,11 +15,8 @@ def test_a_stage_that_fails_is_named_and_leaves_the_figures_empty() -> None:
     stages = Stages()
     with stages.stage("start"):
         pass
-    try:
-        with stages.stage("assess"):
-            raise TimeoutError
-    except TimeoutError:
-        pass
+    with pytest.raises(TimeoutError), stages.stage("assess"):
+        raise TimeoutError
     assert [(stage["name"], stage["ok"]) for stage in stages.passed] == [("start", True), ("assess", False)]
     figures = figures_of(None, stages.passed)
     assert figures["simulated"] is True
