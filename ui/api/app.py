@@ -15,6 +15,7 @@ from ui.api.routes import (
     incidents,
     insight,
     ops,
+    phone,
     plans,
     registry,
     session,
@@ -30,7 +31,20 @@ _ABOUT = (
     " `application/problem+json` and name the field. An `Idempotency-Key` makes an act that is sent twice happen once."
 )
 _COMPRESS_FROM_BYTES = 1_000
-_MODULES = (ops, session, fleet, registry, telemetry, incidents, insight, plans, control, threads, accounts)
+_MODULES = (
+    ops,
+    session,
+    fleet,
+    registry,
+    telemetry,
+    incidents,
+    insight,
+    plans,
+    control,
+    threads,
+    accounts,
+    phone,
+)
 
 
 def create_app(services: Services) -> FastAPI:

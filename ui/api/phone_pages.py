@@ -1,0 +1,237 @@
+"""The light approval page as HTML, from data alone: readable at 390 px, without a script, in light and dark (pure)."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from html import escape
+from zoneinfo import ZoneInfo
+
+from ui.api.schemas import PlanLine, PlanOut
+
+CSP = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; manifest-src 'self'; form-action 'self';"
+    " frame-ancestors 'none'; base-uri 'none'"
+)
+MANIFEST = json.dumps(
+    {
+        "name": "CellWatt approvals",
+        "short_name": "CellWatt",
+        "start_url": "/m",
+        "scope": "/m",
+        "display": "standalone",
+        "background_color": "#ffffff",
+        "theme_color": "#0b5394",
+        "icons": [{"src": "/m/icon.svg", "sizes": "any", "type": "image/svg+xml"}],
+    }
+)
+ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 64"><rect width="64" height="64" rx="12" fill="#0b5394"/>'
+    '<rect x="12" y="20" width="36" height="26" rx="4" fill="none" stroke="#fff" stroke-width="4"/>'
+    '<rect x="50" y="28" width="5" height="10" fill="#fff"/><path d="M32 23l-9 12h7l-2 9 10-13h-7z" fill="#fff"/></svg>'
+)
+STYLE = """\
+:root { color-scheme: light dark; --line: #c4c9d0; --quiet: #55606d; --go: #0b5394; --no: #9c2a10; --warn: #7a4d00; }
+@media (prefers-color-scheme: dark) {
+  :root { --line: #4a525c; --quiet: #aab4c0; --go: #2f7fd1; --no: #c8502f; --warn: #e0b050; }
+}
+* { box-sizing: border-box; }
+body { font: 17px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 34rem; padding: 12px 16px 40px; }
+h1 { font-size: 1.3rem; margin: 8px 0; } h2 { font-size: 1.1rem; margin: 0 0 4px; overflow-wrap: anywhere; }
+header, .row { display: flex; justify-content: space-between; align-items: center; gap: 12px; }
+a { color: inherit; } .quiet { color: var(--quiet); font-size: .92rem; } .warn { color: var(--warn); font-weight: 600; }
+.card { border: 1px solid var(--line); border-radius: 12px; padding: 14px; margin: 12px 0; display: block; }
+a.card { text-decoration: none; }
+dl { display: grid; grid-template-columns: auto 1fr; gap: 6px 14px; margin: 10px 0; }
+dt { color: var(--quiet); } dd { margin: 0; font-weight: 600; overflow-wrap: anywhere; }
+label { display: block; margin: 10px 0 4px; }
+input[type=text], input[type=password] { width: 100%; font: inherit; padding: 12px; border: 1px solid var(--line); border-radius: 8px; }
+.check { display: flex; gap: 12px; align-items: center; min-height: 48px; } .check input { width: 24px; height: 24px; }
+button, summary { font: inherit; font-weight: 600; min-height: 48px; width: 100%; border-radius: 10px; padding: 12px; cursor: pointer; }
+button { border: 0; color: #fff; background: var(--go); margin-top: 10px; } button.no { background: var(--no); }
+summary { border: 1px solid var(--line); text-align: center; list-style: none; margin-top: 12px; }
+:focus-visible { outline: 3px solid var(--go); outline-offset: 2px; }
+form.inline button { width: auto; background: none; color: inherit; border: 1px solid var(--line); margin: 0; min-height: 44px; }
+.told { border-left: 5px solid var(--go); padding: 10px 12px; margin: 12px 0; } .told.bad { border-color: var(--no); }
+"""
+TEXTS = {
+    "login": "Log in",
+    "name": "Name",
+    "password": "Password",
+    "logout": "Log out",
+    "plans": "Plans to decide",
+    "none": "No plan waits for a decision.",
+    "stop": "Stop for all",
+    "stop_lead": "Every site returns to float and every plan under way ends, until somebody clears the stop.",
+    "stopped": "The fleet is stopped.",
+    "approve": "Approve",
+    "approve_check": "I have looked at the window, the power and the reserve",
+    "decline": "Decline",
+    "reason": "Why",
+    "back": "Back to the list",
+    "simulated": "simulated",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visitor:
+    """Who looks: the name, the form key that only this session knows, and whether stop is theirs."""
+
+    name: str
+    csrf: str
+    may_stop: bool
+
+
+def page(title: str, body: str, visitor: Visitor | None = None) -> str:
+    """Return a whole page."""
+    head = (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)} · CellWatt</title>"
+        '<link rel="stylesheet" href="/m/style.css"><link rel="manifest" href="/m/manifest.webmanifest">'
+        '<link rel="icon" href="/m/icon.svg"><meta name="theme-color" content="#0b5394"></head><body>'
+    )
+    leave = (
+        ""
+        if visitor is None
+        else _form("/m/logout", visitor, f"<button>{TEXTS['logout']}</button>", css="inline")
+    )
+    top = f'<header><h1><a href="/m">CellWatt</a></h1>{leave}</header>'
+    return f"{head}{top}<main>{body}</main></body></html>"
+
+
+def login_page(refused: str = "") -> str:
+    """Return the login form."""
+    body = (
+        f'{told(refused, bad=True)}<form method="post" action="/m/login" class="card"><h2>{TEXTS["login"]}</h2>'
+        f'<label for="name">{TEXTS["name"]}</label>'
+        '<input type="text" id="name" name="name" autocomplete="username" autocapitalize="none" required maxlength="64">'
+        f'<label for="password">{TEXTS["password"]}</label>'
+        '<input type="password" id="password" name="password" autocomplete="current-password" required maxlength="256">'
+        f"<button>{TEXTS['login']}</button></form>"
+    )
+    return page(TEXTS["login"], body)
+
+
+def told(words: str, *, bad: bool = False) -> str:
+    """Return what has just happened, or nothing."""
+    return f'<p class="told{" bad" if bad else ""}" role="status">{escape(words)}</p>' if words else ""
+
+
+def list_page(
+    lines: Sequence[PlanLine], visitor: Visitor, zone: ZoneInfo, *, stopped: bool, said: str = ""
+) -> str:
+    """Return the plans that wait for a decision, and the stop."""
+    cards = "".join(
+        f'<a class="card" href="/m/plans/{escape(one.plan_id)}"><div class="row"><h2>{escape(_words(one.objective))}</h2>'
+        f'<span class="quiet">{escape(one.status)}</span></div>{_span(one.window_start, one.window_end, zone)}'
+        f'<div class="quiet">{one.sites} sites · {escape(one.plan_id)}</div></a>'
+        for one in lines
+    )
+    stop = ""
+    if stopped:
+        stop = f'<p class="told bad" role="status">{TEXTS["stopped"]}</p>'
+    elif visitor.may_stop:
+        stop = (
+            f'<details><summary>{TEXTS["stop"]}</summary><div class="card"><p>{TEXTS["stop_lead"]}</p>'
+            + _form("/m/stop", visitor, f'{_reason("stop")}<button class="no">{TEXTS["stop"]}</button>')
+            + "</div></details>"
+        )
+    shown = cards or f"<p>{TEXTS['none']}</p>"
+    body = f"{told(said)}<h1>{TEXTS['plans']}</h1>{shown}{stop}"
+    return page(TEXTS["plans"], body, visitor)
+
+
+def plan_page(plan: PlanOut, visitor: Visitor, zone: ZoneInfo, *, said: str = "", bad: bool = False) -> str:
+    """Return a plan's card with the decisions that are open to this person."""
+    real = plan.sites - plan.simulated_sites
+    kind = f"all {TEXTS['simulated']}" if real == 0 else f"{real} real"
+    rows = [
+        ("Power", way(plan)),
+        ("Energy", _energy(plan)),
+        ("Sites", f"{plan.sites}, {kind}"),
+        ("Reserve left", f"at least {plan.reserve_margin_h:.1f} h above what must be kept"),
+        ("Cost", f"{plan.cost:.2f} · {plan.cycles:.2f} cycles"),
+        ("Who decides", _who(plan)),
+        *(
+            (f"Feeder {one.feeder_id}", _feeder(one.peak_without_w, one.peak_with_w, one.limit_w))
+            for one in plan.feeders
+        ),
+    ]
+    facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows)
+    why = f'<p class="quiet">{escape(plan.objective_text)}</p>' if plan.objective_text else ""
+    body = (
+        f'{told(said, bad=bad)}<article class="card"><div class="row"><h2>{escape(_words(plan.objective))}</h2>'
+        f'<span class="quiet">{escape(plan.status)}</span></div>{_span(plan.window_start, plan.window_end, zone)}'
+        f'{why}<dl>{facts}</dl><p class="quiet">{escape(plan.plan_id)}</p></article>'
+        f'{_decisions(plan, visitor)}<p><a href="/m">{TEXTS["back"]}</a></p>'
+    )
+    return page(_words(plan.objective), body, visitor)
+
+
+def way(plan: PlanOut) -> str:
+    """Return which way the batteries go and how strongly at most, in words rather than by sign."""
+    gives = f"batteries give up to {plan.peak_discharge_w / 1e3:.1f} kW"
+    takes = f"batteries take up to {plan.peak_charge_w / 1e3:.1f} kW"
+    words = {"discharge": gives, "charge": takes, "charge and discharge": f"{gives} and {takes}"}
+    return words.get(plan.direction, "batteries rest")
+
+
+def _energy(plan: PlanOut) -> str:
+    parts = [(plan.discharge_wh, "out"), (plan.charge_wh, "in")]
+    return ", ".join(f"{wh / 1e3:.1f} kWh {word}" for wh, word in parts if wh) or "none"
+
+
+def _who(plan: PlanOut) -> str:
+    tiers = {
+        None: "nobody may",
+        "automatic": "the policy",
+        "one_person": "one person",
+        "two_persons": "two persons",
+    }
+    so_far = ", ".join(one.approver for one in plan.approvals if one.counts)
+    missing = f", {plan.approvals_missing} more needed" if plan.approvals_missing else ""
+    return f"{tiers[plan.tier]}{missing}" + (f"; yes from {so_far}" if so_far else "")
+
+
+def _feeder(without_w: float, with_w: float, limit_w: float) -> str:
+    return f"{without_w / 1e3:.0f} → {with_w / 1e3:.0f} kW of {limit_w / 1e3:.0f} kW"
+
+
+def _decisions(plan: PlanOut, visitor: Visitor) -> str:
+    if not plan.may_approve:
+        return f'<p class="warn">{escape(plan.why_not[:1].upper() + plan.why_not[1:])}.</p>'
+    where = f"/m/plans/{escape(plan.plan_id)}"
+    digest = f'<input type="hidden" name="envelope_digest" value="{escape(plan.envelope_digest)}">'
+    yes = (
+        f'{digest}<label class="check"><input type="checkbox" name="seen" value="yes" required>'
+        f"<span>{TEXTS['approve_check']}</span></label><button>{TEXTS['approve']}</button>"
+    )
+    no = f'{_reason("decline")}<button class="no">{TEXTS["decline"]}</button>'
+    return (
+        f'<details><summary>{TEXTS["approve"]} …</summary><div class="card">{_form(f"{where}/approve", visitor, yes)}</div>'
+        f'</details><details><summary>{TEXTS["decline"]} …</summary><div class="card">'
+        f"{_form(f'{where}/decline', visitor, no)}</div></details>"
+    )
+
+
+def _reason(name: str) -> str:
+    return (
+        f'<label for="reason-{name}">{TEXTS["reason"]}</label><input type="text" id="reason-{name}" name="reason" required'
+        ' minlength="3" maxlength="500">'
+    )
+
+
+def _form(action: str, visitor: Visitor, inner: str, *, css: str = "") -> str:
+    key = f'<input type="hidden" name="csrf" value="{escape(visitor.csrf)}">'
+    return f'<form method="post" action="{action}" class="{css}">{key}{inner}</form>'
+
+
+def _span(start: datetime, end: datetime, zone: ZoneInfo) -> str:
+    first, last = start.astimezone(zone), end.astimezone(zone)
+    days = "" if first.date() == last.date() else f"{last:%d %b} "
+    return f"<div><strong>{first:%a %d %b %H:%M} – {days}{last:%H:%M}</strong> <span class='quiet'>{escape(str(zone))}</span></div>"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").capitalize()
