@@ -66,8 +66,9 @@ def power_flow_svg(site: Doc, rectifier_w: float | None = None) -> str:
     if site["pv_w"] is not None:
         parts.append(_box(278, 8, 104, 58, "PV", "sun", ORANGE))
     parts += [_arrow(one, largest) for one in flows]
+    top = 0 if site["pv_w"] is not None else 70  # nothing stands above the bus
     return (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 560 268" font-family="Source Sans, Arial, sans-serif">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 {top} 560 {268 - top}" font-family="Source Sans, Arial, sans-serif">'
         f"{''.join(parts)}</svg>"
     )
 

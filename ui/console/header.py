@@ -19,11 +19,26 @@ def show_header(desk: Desk, title: str, question: str) -> Doc | None:
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.subheader(title, anchor=False, width="content")
         _order_button(desk, stopped=stopped)
-    st.caption(question)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.caption(question, width="content")
+        _standing(desk, fleet)
     show_said()
     if stopped:
         st.error(texts.STOPPED, icon=":material/front_hand:")
     return fleet
+
+
+def _standing(desk: Desk, fleet: Doc | None) -> None:
+    """Say what everything below is to be read by: the time zone, the mode in force, what is simulated."""
+    st.badge(desk.zone.key, icon=":material/schedule:", color="gray")
+    if fleet is None:
+        return
+    if fleet["counts"]["simulated"]:
+        st.badge(simulated_words(fleet), icon=":material/science:", color="violet")
+    if fleet["mode"] and fleet["mode"]["mode"] != "normal":
+        st.badge(
+            texts.MODE.format(mode=fleet["mode"]["mode"]), icon=":material/thunderstorm:", color="orange"
+        )
 
 
 def _order_button(desk: Desk, *, stopped: bool) -> None:
@@ -39,19 +54,19 @@ def _order_button(desk: Desk, *, stopped: bool) -> None:
 @st.dialog(texts.STOP_TITLE)
 def confirm_stop(desk: Desk) -> None:
     """Ask once more, with the reason, before every site is stopped."""
-    _confirm(desk, "/v1/control/stop", texts.STOP_LEAD, texts.STOP_CONFIRM)
+    _confirm(desk, "stop", texts.STOP_LEAD, texts.STOP_CONFIRM)
 
 
 @st.dialog(texts.CLEAR_TITLE)
 def confirm_clear(desk: Desk) -> None:
     """Ask once more before the stop is lifted."""
-    _confirm(desk, "/v1/control/clear", texts.CLEAR_LEAD, texts.CLEAR_CONFIRM)
+    _confirm(desk, "clear", texts.CLEAR_LEAD, texts.CLEAR_CONFIRM)
 
 
-def _confirm(desk: Desk, path: str, lead: str, confirm: str) -> None:
+def _confirm(desk: Desk, kind: str, lead: str, confirm: str) -> None:
     st.write(lead)
-    reason = reason_asked(path)
-    if st.button(confirm, type="primary", key=f"confirm {path}"):
+    reason, path = reason_asked(kind), f"/v1/control/{kind}"
+    if st.button(confirm, type="primary", key=f"confirm_{kind}"):
         if not good_reason(reason):
             st.warning(texts.REASON_SHORT)
             return
@@ -79,8 +94,6 @@ def show_sidebar(desk: Desk) -> None:
             fleet = desk.fleet()
             if fleet["mode"]:
                 st.caption(texts.MODE.format(mode=words(fleet["mode"]["mode"])))
-            if simulated := simulated_words(fleet):
-                st.info(simulated, icon=":material/science:")
         if st.button(texts.LOG_OUT, icon=":material/logout:"):
             with problems_shown():
                 desk.api.act("DELETE", "/v1/session")

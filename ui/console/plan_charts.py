@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import plotly.graph_objects as go
 
 from ui.console.api_client import Doc
-from ui.console.charts import BLUE, GREEN, GREY, ORANGE, SKY, STATUS_COLOURS, VERMILLION, blank, faint, mark
+from ui.console.charts import BLUE, GREY, SKY, STATUS_COLOURS, VERMILLION, blank, faint, mark
 from ui.console.formats import local, span
 
 STEP = timedelta(minutes=15)
@@ -161,24 +161,3 @@ def acknowledged(commands: Sequence[Doc]) -> dict[str, int]:
         word = one["verdict"] or "waiting"
         counts[word] = counts.get(word, 0) + 1
     return counts
-
-
-VERDICT_COLOURS = {
-    "accepted": GREEN, "completed": GREEN, "limited": ORANGE, "refused": VERMILLION, "expired": GREY, "superseded": GREY,
-    "waiting": SKY,
-}  # fmt: skip
-
-
-def acknowledgement_figure(commands: Sequence[Doc]) -> go.Figure:
-    """Return the sites' last words as one stacked bar."""
-    figure = blank(120)
-    for word, count in acknowledged(commands).items():
-        figure.add_trace(
-            go.Bar(
-                y=[""], x=[count], name=f"{word} ({count})", orientation="h", text=[str(count)],
-                marker={"color": VERDICT_COLOURS.get(word, GREY)}, hovertemplate="%{x}",
-            )
-        )  # fmt: skip
-    figure.update_layout(barmode="stack", hovermode="closest", dragmode=False)
-    figure.update_xaxes(title="commands", tickformat="d")
-    return figure

@@ -2,10 +2,10 @@
 
 CSS = """
 <style>
-.stMainBlockContainer { padding-top: 4rem; padding-bottom: 3rem; }
+.stMainBlockContainer { padding: 4rem 2.2rem 3rem; }
 [data-testid="stMetricValue"] { font-size: 1.5rem; }
-.st-key-stop_for_all button { background: #B3261E; border-color: #B3261E; color: #fff; }
-.st-key-stop_for_all button:hover { background: #8C1D18; border-color: #8C1D18; color: #fff; }
+.st-key-stop_for_all button, .st-key-confirm_stop button { background: #B3261E; border-color: #B3261E; color: #fff; }
+.st-key-stop_for_all button:hover, .st-key-confirm_stop button:hover { background: #8C1D18; border-color: #8C1D18; color: #fff; }
 .flow { width: 100%; max-width: 640px; }
 @media (max-width: 640px) {
   .stMainBlockContainer { padding-left: 0.8rem; padding-right: 0.8rem; }

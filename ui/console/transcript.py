@@ -104,6 +104,11 @@ def at_work(commands: Sequence[Doc], events: Sequence[Doc]) -> str | None:
     return None
 
 
+def is_choice(step: Doc) -> bool:
+    """Return whether a step is the planner's choice of what to do, not the doing."""
+    return str(step["tool"]).startswith("choose ")
+
+
 def planner_of(entries: Sequence[Entry]) -> str:
     """Return which model answered last, empty where none has."""
     for entry in reversed(entries):

@@ -1,5 +1,6 @@
 """Chat: ask and act."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
@@ -12,7 +13,7 @@ from ui.console.header import show_header
 from ui.console.plan_card import show_plan_card
 from ui.console.plan_charts import alternative_rows
 from ui.console.tables import show_rows
-from ui.console.transcript import Entry, at_work, harmless, planner_of, transcript
+from ui.console.transcript import Entry, at_work, harmless, is_choice, planner_of, transcript
 
 _EVERY_S = 1
 _MOST_TITLE = 80
@@ -56,13 +57,16 @@ def _choose(desk: Desk) -> str:
         kind = texts.CHAT_KIND[one["kind"]]
         return f"{one['title']} · {kind}, {moment(one['created_at'], desk.zone)}"
 
-    chosen = st.selectbox(
-        texts.CHAT_THREAD,
-        ids,
-        index=ids.index(asked) if asked else 0,
-        format_func=shown,
-        key=f"thread {asked}",
-    )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        chosen = st.selectbox(
+            texts.CHAT_THREAD,
+            ids,
+            index=ids.index(asked) if asked else 0,
+            format_func=shown,
+            key=f"thread {asked}",
+        )
+        if asked and st.button(texts.CHAT_NEW, icon=":material/add_comment:"):
+            chosen = ""
     if chosen != asked:
         st.query_params.from_dict({"thread": chosen} if chosen else {})
         st.rerun()
@@ -76,7 +80,7 @@ def _suggest(desk: Desk) -> None:
     st.info(texts.CHAT_EMPTY, icon=":material/forum:")
     fleet = desk.fleet()
     site = fleet["sites"][0]["site_id"] if fleet["sites"] else "cbs-0001"
-    feeder = fleet["feeders"][0]["feeder_id"] if fleet["feeders"] else "feeder-1"
+    feeder = fleet["feeders"][-1]["feeder_id"] if fleet["feeders"] else "feeder-1"
     for number, template in enumerate(texts.CHAT_SUGGESTIONS):
         text = template.format(site=site, feeder=feeder)
         if st.button(text, key=f"suggestion {number}", icon=":material/arrow_forward:"):
@@ -134,8 +138,7 @@ def _entry(desk: Desk, entry: Entry) -> None:
                 st.caption(f"{entry.who}, {moment(entry.at, desk.zone)}")
                 st.text(body.get("text", ""))
         case "steps":
-            for step in entry.steps:
-                _step(step)
+            _steps(entry.steps)
         case "answer" | "writing":
             _answer(body)
         case "plan":
@@ -157,6 +160,21 @@ def _answer(body: Doc) -> None:
         st.write(harmless(body["text"]))
         for note in body.get("notes", []):
             st.caption(harmless(note))
+
+
+def _steps(steps: Sequence[Doc]) -> None:
+    for step in steps:
+        if not is_choice(step):
+            _step(step)
+    choices = [one for one in steps if is_choice(one)]
+    if choices:
+        with st.expander(texts.CHAT_CHOICES.format(count=len(choices)), icon=":material/alt_route:"):
+            for one in choices:
+                st.markdown(
+                    f"- {words(one['tool'])}: **{one['result']}** ({plain(one.get('seconds'), 's', 2)})"
+                )
+                if one.get("note"):
+                    st.caption(harmless(one["note"]))
 
 
 def _step(step: Doc) -> None:

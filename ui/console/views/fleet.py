@@ -86,7 +86,7 @@ def _figures(fleet: Doc) -> None:
     )
     with st.container(horizontal=True):
         for label, value, explained in shown:
-            st.metric(label, value, border=True, width=148, help=explained)
+            st.metric(label, value, border=True, width=136, help=explained)
 
 
 def _map(fleet: Doc) -> None:

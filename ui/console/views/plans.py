@@ -1,6 +1,6 @@
 """Plans: what was planned, what was sent, what the sites said, what was delivered."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from ui.console.formats import local, moment, now_of, percent, span, words
 from ui.console.header import show_header
 from ui.console.plan_card import reason_button, show_plan_card
 from ui.console.plan_charts import (
-    acknowledgement_figure,
+    acknowledged,
     delivered_frac,
     delivery_figure,
     short,
@@ -25,6 +25,13 @@ from ui.console.tables import show_rows
 _EVERY_S = 3
 _MOST = 100
 _ON_TIMELINE = 15
+_VERDICTS: Mapping[str, Any] = {
+    "accepted": "green",
+    "completed": "green",
+    "limited": "orange",
+    "refused": "red",
+    "waiting": "blue",
+}
 _RUNNING = ("approved", "dispatched")
 _STATUSES = (
     "proposed",
@@ -155,9 +162,9 @@ def _commands(desk: Desk, plan: Doc) -> None:
     if not plan["commands"]:
         st.info(not_sent_words(plan), icon=":material/outgoing_mail:")
         return
-    st.plotly_chart(
-        acknowledgement_figure(plan["commands"]), key="acks", config=QUIET, alt=texts.PLANS_COMMANDS
-    )
+    with st.container(horizontal=True):
+        for word, count in acknowledged(plan["commands"]).items():
+            st.badge(f"{count} {word}", color=_VERDICTS.get(word, "gray"))
     rows = [
         {
             "site_id": one["site_id"],
