@@ -125,7 +125,7 @@ def list_page(
     cards = "".join(
         f'<a class="card" href="/m/plans/{escape(one.plan_id)}"><div class="row"><h2>{escape(_words(one.objective))}</h2>'
         f'<span class="quiet">{escape(one.status)}</span></div>{_span(one.window_start, one.window_end, zone)}'
-        f'<div class="quiet">{one.sites} sites · {escape(one.plan_id)}</div></a>'
+        f'<div class="quiet">{_count(one.sites)} · {escape(one.plan_id)}</div></a>'
         for one in lines
     )
     stop = ""
@@ -231,6 +231,10 @@ def _span(start: datetime, end: datetime, zone: ZoneInfo) -> str:
     first, last = start.astimezone(zone), end.astimezone(zone)
     days = "" if first.date() == last.date() else f"{last:%d %b} "
     return f"<div><strong>{first:%a %d %b %H:%M} – {days}{last:%H:%M}</strong> <span class='quiet'>{escape(str(zone))}</span></div>"
+
+
+def _count(sites: int) -> str:
+    return f"{sites} site" if sites == 1 else f"{sites} sites"
 
 
 def _words(name: str) -> str:
