@@ -32,6 +32,7 @@ from ui.api.incident_store import IncidentDesk
 from ui.api.metrics import Metrics
 from ui.api.notice_hub import NoticeHub
 from ui.api.passwords import Passwords
+from ui.api.registry_desk_store import RegistryDesk
 from ui.api.settings import ApiSettings
 from ui.api.thread_view_store import ThreadViewStore
 from ui.api.throttle import Throttle
@@ -76,6 +77,7 @@ class Services:
     dispatch: DispatchStore
     readings: ReadingStore
     registry: RegistryStore
+    registry_desk: RegistryDesk
     forecasts: ForecastStore
     incidents: IncidentDesk
     audit: AuditStore
@@ -152,6 +154,7 @@ def _wired(
         dispatch=DispatchStore(pool),
         readings=ReadingStore(pool),
         registry=registry,
+        registry_desk=RegistryDesk(pool),
         forecasts=ForecastStore(pool),
         incidents=IncidentDesk(pool),
         audit=AuditStore(pool),

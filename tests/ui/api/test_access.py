@@ -63,6 +63,9 @@ APPROVER = {
     ("PUT", "/v1/mode"),
 }
 ADMIN = {
+    ("PUT", "/v1/sites/{site_id}"),
+    ("PUT", "/v1/feeders/{feeder_id}"),
+    ("PUT", "/v1/critical-sites/{critical_site_id}"),
     ("GET", "/v1/users"),
     ("POST", "/v1/users"),
     ("PATCH", "/v1/users/{name}"),

@@ -1,10 +1,15 @@
 """Sites, feeders and critical sites."""
 
-from typing import Annotated
+import re
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Body, Header, Path, Query, Response
 
+from telemetry.model.site import CriticalSite, Feeder, Site
 from ui.api.access import (
+    Caller,
     Cursor,
     IfNoneMatch,
     Limit,
@@ -12,12 +17,15 @@ from ui.api.access import (
     from_cursor,
     may,
     page_of,
+    person,
     tagged,
     text_part,
     to_cursor,
 )
-from ui.api.problems import not_found
-from ui.api.roles import Role
+from ui.api.problems import ApiError, not_found
+from ui.api.registry_desk_store import KEYS, Conflict, Put
+from ui.api.registry_input import EntryError, check_zone, read_entry, settle_site
+from ui.api.roles import Principal, Role
 from ui.api.schemas import CriticalSiteOut, FeederOut, Name, Page, SiteOut
 from ui.api.services import Services
 from ui.api.view_store import Entry
@@ -83,3 +91,110 @@ async def critical_sites(
         for one in found
     ]
     return tagged(Page[CriticalSiteOut](items=items, next_cursor=following), if_none_match)
+
+
+IfMatch = Annotated[
+    str | None,
+    Header(
+        alias="If-Match",
+        max_length=200,
+        description="the ETag of what was seen, to overwrite no other change",
+    ),
+]
+EntryBody = Annotated[dict[str, Any], Body(description="the whole entry, as GET shows it")]
+
+
+def _expected(if_match: str | None, table: str) -> int | None:
+    if if_match is None or if_match.strip() == "*":
+        return None
+    match = re.fullmatch(rf'"{table}-([0-9]{{1,9}})"', if_match.strip())
+    if match is None:
+        raise ApiError(
+            HTTPStatus.UNPROCESSABLE_ENTITY, f'send the ETag, such as "{table}-1"', field="If-Match"
+        )
+    return int(match[1])
+
+
+async def _put(
+    services: Services,
+    caller: Principal,
+    table: str,
+    subject_id: str,
+    asked: dict[str, Any],
+    if_match: str | None,
+    read: Callable[[dict[str, Any]], dict[str, Any]],
+    settle: Callable[[dict[str, Any], dict[str, Any] | None], dict[str, Any] | Conflict],
+) -> tuple[dict[str, Any], Put]:
+    """Write an entry and return it with its version.
+
+    Raises:
+        ApiError: It is malformed, names another subject, or somebody else has changed it.
+    """
+    key = KEYS[table]
+    if asked.get(key, subject_id) != subject_id:
+        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, f"the entry is of {asked[key]}", field=key)
+    try:
+        entry = read(asked)
+    except EntryError as error:
+        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), field=error.field) from error
+    done = await services.registry_desk.put(
+        table,
+        subject_id,
+        lambda before: settle(entry, before),
+        expected_version=_expected(if_match, table),
+        who=person(caller),
+        at=services.clock.now(),
+    )
+    if isinstance(done, Conflict):
+        stale = done.field == "If-Match"
+        raise ApiError(
+            HTTPStatus.PRECONDITION_FAILED if stale else HTTPStatus.CONFLICT, done.why, field=done.field
+        )
+    return entry, done
+
+
+def _read_site(doc: dict[str, Any]) -> dict[str, Any]:
+    entry = read_entry(doc, Site)
+    check_zone(entry)
+    return entry
+
+
+@router.put("/sites/{site_id}", **may(Role.ADMIN, 409, 412))
+async def put_site(
+    site_id: SiteIdPath, asked: EntryBody, services: ServicesHere, caller: Caller, if_match: IfMatch = None
+) -> SiteOut:
+    """Add a site (in monitor or shadow) or replace its entry; its mode is changed by an order, not here."""
+    entry, done = await _put(services, caller, "site", site_id, asked, if_match, _read_site, settle_site)
+    return SiteOut(site_id=site_id, version=done.version, site=entry)
+
+
+@router.put("/feeders/{feeder_id}", **may(Role.ADMIN, 409, 412))
+async def put_feeder(
+    feeder_id: FeederIdPath,
+    asked: EntryBody,
+    services: ServicesHere,
+    caller: Caller,
+    if_match: IfMatch = None,
+) -> FeederOut:
+    """Add a feeder or replace its entry."""
+    entry, done = await _put(
+        services, caller, "feeder", feeder_id, asked, if_match,
+        lambda doc: read_entry(doc, Feeder), lambda new, _: new,
+    )  # fmt: skip
+    return FeederOut(feeder_id=feeder_id, version=done.version, feeder=entry)
+
+
+@router.put("/critical-sites/{critical_site_id}", **may(Role.ADMIN, 409, 412))
+async def put_critical_site(
+    critical_site_id: Annotated[Name, Path()],
+    asked: EntryBody,
+    services: ServicesHere,
+    caller: Caller,
+    if_match: IfMatch = None,
+) -> CriticalSiteOut:
+    """Add a critical site or replace its entry."""
+    entry, done = await _put(
+        services, caller, "critical_site", critical_site_id, asked, if_match,
+        lambda doc: read_entry(doc, CriticalSite), lambda new, _: new,
+    )  # fmt: skip
+    return CriticalSiteOut(critical_site_id=critical_site_id, version=done.version, critical_site=entry)
