@@ -227,7 +227,7 @@ def _api(request: Request, progress: Progress) -> Raw:
         raw = run(request.seed, request.sites or 500, readers=20, seconds=3.0, dense_sites=10, **tell)
     else:
         raw = run(request.seed, request.sites or 5_000, **tell)
-    return reported(raw, "api_latest_state_p95_ms", "api_site_window_p95_ms") if request.small else raw
+    return reported(raw, "api_latest_state_p95_ms", "api_site_window_p95_ms")
 
 
 def _backtest_forecast(request: Request, progress: Progress) -> Raw:
