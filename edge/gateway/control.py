@@ -17,15 +17,20 @@ from edge.gateway.limits import OwnLimits, Reason, spare_load_w
 from edge.modbus.port import Capabilities, FieldSample
 from telemetry.model.battery import Chemistry
 
-_GAIN: Final = (
-    0.7  # of the current error, removed per step: stable for a resistance known within a factor of two
-)
+# Of the current error, removed per step: towards more discharge stable for a resistance known within a factor of two,
+# towards less all of it at once: a gateway that executes may only reduce.
+_GAIN: Final = 0.7
+_LESS_GAIN: Final = 1.0
 _MAX_STEP_V: Final = 0.6
-_SEEK_V: Final = 0.05  # the least move while no current flows
+_SEEK_V: Final = 0.01  # the least move while no current flows
 _KNOWN_SOC_FRAC: Final = 0.03  # a rest voltage that was seen counts while the SoC is this near
 _IDLE_A: Final = 0.3  # below this no current flows: the bus lies between charge and discharge voltage
 _FREE_V: Final = 0.15  # the bus lies this far above the setpoint: the battery alone carries the load
-_CORRECTION_FRAC: Final = 0.10  # of the setpoint: the most that repays energy missed in the quarter
+_CARRIES_FRAC: Final = 0.985  # of load less PV: as far as the meters can tell, the battery alone carries it
+_LESS_FRAC: Final = 0.10  # of the setpoint: the most that gives back energy delivered too much in the quarter
+_MORE_FRAC: Final = (
+    0.02  # of the setpoint: what the BMS and the independent meter may disagree about, no more
+)
 _CORRECTION_S: Final = 45.0
 # Where discharge begins, (SoC, V/cell): upper side of published LFP and lead-acid rest curves [I]. Only a first guess:
 # the loop feels its way down from there and remembers what it found.
@@ -152,10 +157,14 @@ def _move(loop: Loop, wanted_a: float, actual_a: float, sample: FieldSample, lim
         if known_v is not None and loop.want_v > known_v + _SEEK_V:
             return known_v + (0.8 * wanted_a * loop.ohm if seen else 0.0)
         return loop.want_v - max(_SEEK_V, -wanted_a * loop.ohm)
-    if free and error_a < 0.0:
-        return loop.want_v  # the battery already carries all there is
+    carries = actual_a < -_IDLE_A and -sample.battery_w >= _CARRIES_FRAC * spare_load_w(sample)
+    if (free or carries) and error_a < 0.0:
+        return (
+            loop.want_v
+        )  # the battery carries all there is; a lower voltage would wait for the load to rise
     base_v = sample.bus_v if free else loop.want_v
-    return base_v + max(-_MAX_STEP_V, min(_MAX_STEP_V, _GAIN * error_a * loop.ohm))
+    gain = _GAIN if error_a < 0.0 else _LESS_GAIN
+    return base_v + max(-_MAX_STEP_V, min(_MAX_STEP_V, gain * error_a * loop.ohm))
 
 
 def _learn(loop: Loop, sample: FieldSample) -> Loop:
@@ -209,13 +218,15 @@ NO_ENERGY: Final = Quarter()
 
 
 def corrected_w(allowed_w: float, quarter: Quarter, left: timedelta, period: timedelta) -> float:
-    """Return the power that repays by the quarter's end what was missed, within 10 % of the allowed power.
+    """Return the power that brings the quarter's energy to what was asked.
 
-    Never turns the direction around. The caller's limits bound the result again.
+    Up to 10 % of the allowed power less; more only by what the meters may disagree about (2 %): a gateway that
+    executes may only reduce. Never turns the direction around; the caller's limits bound the result again.
     """
     if allowed_w == 0.0:
         return 0.0
     horizon_s = max(min(_CORRECTION_S, left.total_seconds()), 4.0 * period.total_seconds(), 5.0)
     repay_w = (quarter.wanted_wh - quarter.actual_wh) * 3600.0 / horizon_s
-    most_w = _CORRECTION_FRAC * abs(allowed_w)
-    return allowed_w + max(-most_w, min(most_w, repay_w))
+    direction = 1.0 if allowed_w > 0.0 else -1.0
+    less_w, more_w = -_LESS_FRAC * abs(allowed_w), _MORE_FRAC * abs(allowed_w)
+    return allowed_w + direction * max(less_w, min(more_w, direction * repay_w))
