@@ -37,6 +37,11 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 RoleName = Literal["viewer", "operator", "approver", "admin"]
 
 
+def with_example(example: dict[str, Any]) -> ConfigDict:
+    """Return the configuration of a body that is shown with an example."""
+    return ConfigDict(extra="forbid", frozen=True, json_schema_extra={"examples": [example]})
+
+
 class Schema(BaseModel):
     """Base of everything here."""
 
@@ -73,9 +78,7 @@ class Page(Schema, Generic[ItemT]):
 class Login(Schema):
     """A login."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"name": "admin", "password": "from cellwatt up"}]}
-    )
+    model_config = with_example({"name": "admin", "password": "from cellwatt up"})
     name: Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_storable)]
     password: Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_storable)]
 
@@ -110,6 +113,7 @@ class UserOut(Schema):
 class NewUser(Schema):
     """A user to add. Names are lower case, so that nobody can look like somebody else."""
 
+    model_config = with_example({"name": "olga", "password": "a long enough one", "role": "operator"})
     name: UserName
     password: Password
     role: RoleName
@@ -118,6 +122,7 @@ class NewUser(Schema):
 class UserChange(Schema):
     """What to change of a user; what is left out stays."""
 
+    model_config = with_example({"role": "approver"})
     role: RoleName | None = None
     active: bool | None = None
     password: Password | None = None
@@ -126,6 +131,7 @@ class UserChange(Schema):
 class PasswordChange(Schema):
     """One's own new password."""
 
+    model_config = with_example({"old_password": "the old one", "new_password": "a longer new one"})
     old_password: Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_storable)]
     new_password: Password
 
@@ -133,6 +139,9 @@ class PasswordChange(Schema):
 class NewToken(Schema):
     """A token to make: `site` uploads telemetry of `site_id` only, `service` reads (viewer) or also acts (operator)."""
 
+    model_config = with_example(
+        {"label": "cabinet-1", "kind": "site", "site_id": "cbs-0001", "expires_in_days": 365}
+    )
     label: Name
     kind: Literal["site", "service"]
     site_id: Name | None = None
@@ -189,6 +198,7 @@ class CriticalSiteOut(Schema):
 class ModeChange(Schema):
     """The mode that a site is to take; `remote` needs a commissioning test on record."""
 
+    model_config = with_example({"mode": "shadow", "reason": "battery replaced"})
     mode: SiteMode
     reason: Reason
 
@@ -515,18 +525,23 @@ class Delivery(Schema):
 class Approve(Schema):
     """A yes to exactly the envelope that was seen."""
 
+    model_config = with_example(
+        {"envelope_digest": "ce7b730afc138854a462b00f42dcc1cff88258afa65a430d92794f29c8b55815"}
+    )
     envelope_digest: Digest
 
 
 class Decline(Schema):
     """A no, and why."""
 
+    model_config = with_example({"reason": "a crew works at the site"})
     reason: Reason
 
 
 class Order(Schema):
     """Why something is asked of the control process."""
 
+    model_config = with_example({"reason": "smoke at a site"})
     reason: Reason
 
 
@@ -543,6 +558,7 @@ class OrderOut(Schema):
 class OperatingModeChange(Schema):
     """The operating mode to put in force."""
 
+    model_config = with_example({"mode": "storm", "reason": "gale warning for tonight"})
     mode: Literal["normal", "storm", "emergency"]
     reason: Reason
 
@@ -553,6 +569,7 @@ class OperatingModeChange(Schema):
 class NewThread(Schema):
     """A conversation to open."""
 
+    model_config = with_example({"title": "Evening peak on feeder 1"})
     title: Annotated[str, Field(min_length=1, max_length=120), AfterValidator(_storable)]
 
 
@@ -584,6 +601,7 @@ class NewMessage(Schema):
 class ThreadOrder(Schema):
     """Which waiting run is meant; neither: the thread's only one."""
 
+    model_config = with_example({"plan_id": "plan-cycle-20260310T155000-1-reserve"})
     run_id: Name | None = None
     plan_id: Name | None = None
 
@@ -666,12 +684,14 @@ class IncidentOut(Schema):
 class IncidentWord(Schema):
     """What a person says about an incident."""
 
+    model_config = with_example({"why": "the technician is on the way"})
     why: Reason
 
 
 class Assign(Schema):
     """Whose an incident is."""
 
+    model_config = with_example({"assignee": "olga"})
     assignee: UserName
 
 

@@ -98,6 +98,7 @@ async def open_services(
     """Open everything, keep the shared tasks running, and close it all at the end."""
     chosen = settings or ApiSettings()
     pool = await open_async_pool(dsn, application_name="cellwatt-api", min_size=2, max_size=_CONNECTIONS)
+    pool.timeout = chosen.database_within.total_seconds()
     passwords = Passwords(at_once=chosen.logins_at_once, hasher=hasher or PasswordHasher())
     services = _wired(dsn, pool, clock, policy_file, secret, chosen, wall, passwords)
     tasks = [

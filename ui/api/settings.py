@@ -25,6 +25,7 @@ class ApiSettings:
         fleet_idle: The fleet is looked at on until nobody has asked for this long.
         heartbeat: An open stream says at least this often that it lives.
         answer_within: How long an order waits for the control process's answer before it says `pending`.
+        database_within: A request waits this long for a database connection before it is told to try again.
         in_progress: After this a request that never ended no longer blocks its idempotency key.
         keep_answers: Idempotency keys are remembered this long (domain time).
     """
@@ -45,5 +46,6 @@ class ApiSettings:
     fleet_idle: timedelta = timedelta(seconds=30)
     heartbeat: timedelta = timedelta(seconds=15)
     answer_within: timedelta = timedelta(seconds=3)
+    database_within: timedelta = timedelta(seconds=5)
     in_progress: timedelta = timedelta(seconds=60)
     keep_answers: timedelta = timedelta(hours=48)

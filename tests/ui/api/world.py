@@ -19,10 +19,11 @@ from edge.plan import Plan
 from edge.safety.limits import OperatingMode
 from edge.safety.verdict import Approved
 from telemetry.db import open_async_pool
-from telemetry.ingest_store import Batch, roll_up_due, store_batch
+from telemetry.ingest_store import Batch, store_batch
 from telemetry.model.reading import FeederReading, Reading, SiteState, SiteStatus
 from telemetry.model.site import CriticalSite, CriticalSiteId, SiteId
 from telemetry.registry_store import RegistryStore
+from telemetry.rollup_store import roll_up_due
 from tests.edge.safety.examples import (
     FEEDER,
     NOW,

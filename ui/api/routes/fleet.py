@@ -47,11 +47,10 @@ _live = may(Role.VIEWER)
 )
 async def live(services: ServicesHere, caller: Caller) -> Response:
     """Stream what changes in the fleet, once a second at most."""
-    return stream(_events(services, caller), services)
+    return stream(_events(services, caller, await services.feed.current()), services)
 
 
-async def _events(services: Services, caller: Principal) -> AsyncIterator[bytes]:
-    snapshot: Snapshot | None = await services.feed.current()
+async def _events(services: Services, caller: Principal, snapshot: Snapshot | None) -> AsyncIterator[bytes]:
     version, quiet_s = 0, 0.0
     every_s = services.settings.fleet_every.total_seconds()
     async with services.hub.everything() as notices:

@@ -37,7 +37,7 @@ from ui.api.schemas import (
     ThreadOut,
 )
 from ui.api.services import Services
-from ui.api.streams import HEARTBEAT, MEDIA_TYPE, sse, still_in, stream, woken_within
+from ui.api.streams import AWAY, HEARTBEAT, MEDIA_TYPE, later, sse, still_in, stream, woken_within
 from ui.api.thread_view_store import EventRow, ThreadRow
 
 router = APIRouter(prefix="/v1/threads", tags=["threads"])
@@ -205,7 +205,11 @@ async def _stream(services: Services, caller: Principal, thread_id: str, after: 
     async with services.hub.waiting(THREAD_EVENT, thread_id) as woken:
         while await still_in(services, caller):
             woken.clear()
-            found = await services.threads.events(thread_id, after, _AT_ONCE)
+            try:
+                found = await services.threads.events(thread_id, after, _AT_ONCE)
+            except AWAY:
+                yield await later()
+                continue
             for one in found:
                 yield sse(one.kind, {"event_no": one.event_no, "at": one.at, **_plain(one)}, one.event_no)
                 after = one.event_no
