@@ -38,8 +38,8 @@ class Refused:
     payload: bytes
 
 
-_OLDEST = timedelta(days=400)
-_NEWEST = timedelta(days=2)
+OLDEST = timedelta(days=400)
+NEWEST = timedelta(days=2)
 
 Decoded = tuple[Reading, ...] | tuple[FeederReading, ...] | SiteStatus | SiteEvent | Refused
 
@@ -73,7 +73,7 @@ def decode_message(topic: str, payload: bytes, now: datetime) -> Decoded:
 
 def is_out_of_time(at: datetime, now: datetime) -> bool:
     """Return whether no buffer and no drifting clock explains an instant."""
-    return not -_OLDEST <= at - now <= _NEWEST
+    return not -OLDEST <= at - now <= NEWEST
 
 
 def _out_of_time(value: Decoded, now: datetime) -> datetime | None:

@@ -1,27 +1,38 @@
 """The uplink process: MQTT in, PostgreSQL out, and `stored` back to the sites.
 
-A message is acknowledged to the broker only after its batch is committed, so that a kill at any moment loses nothing:
-the broker, or the gateway's own buffer, still holds it. Memory is bounded by the broker's in-flight window.
+A message is acknowledged to the broker only after its batch is committed, or after it lies fsynced in the spill while
+the database is away, so that a kill at any moment loses nothing: the broker, the spill or the gateway still holds it.
+`stored` follows commit alone.
+
+Memory is bounded by count and bytes. When the spill is full nothing more is acknowledged but states that a newer state
+of the same site replaces: those are dropped first, and counted. What does not even fit in memory is not taken: the
+broker holds it and sends it again over a new connection, and telemetry that the broker too has no room for waits in the
+gateways until `stored` covers it.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Protocol, TypeVar
 
 import psycopg
 
-from telemetry.decode import Decoded, Refused, SiteEvent, decode_message
-from telemetry.ingest_store import MOST_BUCKETS, Batch, roll_up_due, store_batch
-from telemetry.model.reading import FeederReading, SiteStatus
-from telemetry.wire import VERSION, StoredMessage, encode
+from telemetry.answers import Answers, merge_marks
+from telemetry.batching import refuse, to_batch
+from telemetry.decode import SiteEvent
+from telemetry.ingest_store import Batch, store_batch
+from telemetry.model.site import SiteId
+from telemetry.rollup_store import MOST_BUCKETS, roll_up_due
+from telemetry.spill import Message, Spill
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 SUBSCRIPTIONS = tuple(f"$share/ingest/cbs/v1/+/{kind}" for kind in ("telemetry", "feeder", "state", "event"))
+Marks = dict[str, dict[str, int]]
 
 
 class Downlink(Protocol):
@@ -32,12 +43,18 @@ class Downlink(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestSettings:
-    """When a batch is flushed, and how often roll-ups run (wall time)."""
+    """When a batch is flushed, and how often roll-ups run (wall time); what may be held in memory."""
 
-    flush_rows: int = 5_000
+    flush_messages: int = (
+        500  # half of what the broker hands out unacknowledged, so that both sides keep busy
+    )
+    flush_bytes: int = 4 * 1024 * 1024
     flush_age: timedelta = timedelta(milliseconds=250)
     roll_up_every: timedelta = timedelta(seconds=2)
     retry_after: timedelta = timedelta(seconds=1)
+    answer_every: timedelta = timedelta(seconds=10)  # per site; gateways send again after 60 s
+    held_messages: int = 20_000
+    held_bytes: int = 64 * 1024 * 1024
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,21 +67,19 @@ class IngestCounts:
     batches: int = 0
     failures: int = 0
     rolled_up: int = 0
+    spilled: int = 0
+    replayed: int = 0
+    spill_full: int = 0  # times that the spill would take no more
+    dropped_states: int = 0  # replaced by a newer state of the same site while the spill was full
+    not_taken: int = 0  # messages left with the broker because memory was full
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """One message on its way: what it says, and how to tell the broker that it is safe."""
+    """One message on its way, and how to tell the broker that it is safe."""
 
-    topic: str
-    payload: bytes
-    says: Decoded
+    message: Message
     acknowledge: Callable[[], None]
-
-    @property
-    def rows(self) -> int:
-        """How many rows it will become."""
-        return len(self.says) if isinstance(self.says, tuple) else 1
 
 
 @dataclass(slots=True)
@@ -75,28 +90,49 @@ class Ingest:
         connect: Opens a connection of the ingest role.
         downlink: Publishes `stored`.
         now: Domain time.
+        spill: Where messages wait on disk while the database is away; None: they wait in memory and at the broker.
+        reconnect: Makes the broker send again what was not acknowledged.
+        worker: Named as the source of the events that tell of a spill.
     """
 
     connect: Callable[[], psycopg.Connection]
     downlink: Downlink
     now: Callable[[], datetime]
     settings: IngestSettings = field(default_factory=IngestSettings)
+    spill: Spill | None = None
+    reconnect: Callable[[], None] = lambda: None
+    worker: str = "svc-ingest"
     counts: IngestCounts = field(default_factory=IngestCounts)
     _taken: list[Taken] = field(default_factory=list)
-    _rows: int = 0
+    _bytes: int = 0
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _known_days: set[date] = field(default_factory=set)
     _connection: psycopg.Connection | None = None
+    _answers: Answers = field(init=False)
+    _try_again_s: float = 0.0  # monotonic: until then the database is taken to be away
+    _held: bool = False  # what was taken can go nowhere for now
+    _left_behind: bool = False  # the broker holds messages that it thinks we have
+
+    def __post_init__(self) -> None:
+        self._answers = Answers(self.settings.answer_every.total_seconds())
 
     def take(self, topic: str, payload: bytes, acknowledge: Callable[[], None]) -> None:
         """Take one message; `acknowledge` is called once it is safe."""
-        says = decode_message(topic, payload, self.now())
-        taken = Taken(topic=topic, payload=payload, says=says, acknowledge=acknowledge)
-        self._taken.append(taken)
-        self._rows += taken.rows
+        settings = self.settings
         self.counts.messages += 1
-        if self._rows >= self.settings.flush_rows:
+        if len(self._taken) >= settings.held_messages or self._bytes + len(payload) > settings.held_bytes:
+            self.counts.not_taken += 1
+            self._left_behind = True
+            return
+        message = Message(topic=topic, payload=payload, arrived_at=self.now())
+        self._taken.append(Taken(message=message, acknowledge=acknowledge))
+        self._bytes += len(payload)
+        if self._full:
             self._wake.set()
+
+    @property
+    def _full(self) -> bool:
+        return len(self._taken) >= self.settings.flush_messages or self._bytes >= self.settings.flush_bytes
 
     async def run(self) -> None:
         """Flush by size or age and roll up, until cancelled; a failing database is tried again for ever."""
@@ -104,70 +140,171 @@ class Ingest:
         try:
             while True:
                 await self._wait_for_work()
-                if self._taken:
-                    await self._flush()
+                await self._work()
+                self._answers.send(self.downlink, time.monotonic())
                 due = time.monotonic() - rolled_s >= self.settings.roll_up_every.total_seconds()
                 # A backlog (history that was just imported) goes on at once, with flushes in between.
-                if due and await self._roll_up() < MOST_BUCKETS:
+                if due and self._reachable and await self._roll_up() < MOST_BUCKETS:
                     rolled_s = time.monotonic()
         finally:
+            self._answers.send(self.downlink, float("inf"))
             if self._connection is not None:
                 self._connection.close()
 
+    @property
+    def _reachable(self) -> bool:
+        return time.monotonic() >= self._try_again_s
+
     async def _wait_for_work(self) -> None:
+        if self._held:
+            await asyncio.sleep(self.settings.retry_after.total_seconds())
+            return
+        if self.spill and self._reachable:
+            return
         self._wake.clear()
-        if self._rows < self.settings.flush_rows:
+        if not self._full:
             try:
                 await asyncio.wait_for(self._wake.wait(), self.settings.flush_age.total_seconds())
             except TimeoutError:
                 return
 
-    async def _flush(self) -> None:
-        taken, self._taken, self._rows = self._taken, [], 0
-        now = self.now()
-        marks = await self._until_done(lambda connection: self._store(connection, taken, now))
-        self.counts.batches += 1
-        for message in taken:
-            message.acknowledge()
-        for site_id, boots in marks.items():
-            stored = StoredMessage(v=VERSION, site_id=site_id, marks=boots)
-            self.downlink(f"cbs/v1/{site_id}/stored", encode(stored), retain=True)
+    async def _work(self) -> None:
+        """Store what was taken, or put it aside; behind what waits in the spill, so that the order stays."""
+        waits = bool(self.spill)  # an empty spill is false
+        if self._taken and (waits or not self._reachable):
+            await self._put_aside()
+        elif self._taken:
+            await self._flush()
+        if waits and self._reachable:
+            await self._replay()
+        if self._left_behind and not self._taken and not self.spill:
+            self._left_behind = False
+            self.reconnect()
 
-    def _store(
-        self, connection: psycopg.Connection, taken: Sequence[Taken], now: datetime
-    ) -> dict[str, dict[str, int]]:
-        """Store messages; one that the database will not take is found by halving and set aside alone."""
-        batch = to_batch(message.says for message in taken)
+    async def _flush(self) -> None:
+        taken = self._hand_over()
         try:
+            marks = await self._act(lambda connection: self._store(connection, _messages(taken)))
+        except psycopg.OperationalError:
+            self._take_back(taken)
+            await self._put_aside()
+            return
+        self._held = False
+        self.counts.batches += 1
+        for each in taken:
+            each.acknowledge()
+        self._answers.add(marks)
+
+    def _hand_over(self) -> list[Taken]:
+        taken, self._taken, self._bytes = self._taken, [], 0
+        return taken
+
+    def _take_back(self, taken: list[Taken]) -> None:
+        self._taken = taken + self._taken
+        self._bytes = sum(len(each.message.payload) for each in self._taken)
+
+    async def _put_aside(self) -> None:
+        """Move what was taken to the spill and acknowledge it; if the spill is full, hold it."""
+        taken = self._hand_over()
+        if self.spill is not None and await asyncio.to_thread(self.spill.append, _messages(taken)):
+            self._held = False
+            self.counts.spilled += len(taken)
+            for each in taken:
+                each.acknowledge()
+            return
+        self._take_back(taken)
+        if self.spill is not None:
+            if not self._held:
+                self.counts.spill_full += 1
+                _log.error("the spill is full, nothing more is acknowledged", extra={"worker": self.worker})
+            self._drop_replaced_states()
+        self._held = True
+
+    def _drop_replaced_states(self) -> None:
+        kept: list[Taken] = []
+        newer: set[str] = set()
+        for each in reversed(self._taken):
+            topic = each.message.topic
+            if topic.endswith("/state") and topic in newer:
+                self.counts.dropped_states += 1
+                each.acknowledge()
+            else:
+                newer.add(topic)
+                kept.append(each)
+        self._taken = []
+        self._take_back(kept[::-1])
+
+    async def _replay(self) -> None:
+        """Store the oldest segment of the spill and delete it."""
+        spill = self.spill
+        if spill is None:
+            return
+        messages = await asyncio.to_thread(spill.oldest)
+        size = self.settings.flush_messages
+        try:
+            for first in range(0, len(messages), size):
+                part = messages[first : first + size]
+                self._answers.add(await self._act(partial(self._store, messages=part)))
+            self.counts.replayed += len(messages)
+            await asyncio.to_thread(spill.drop_oldest)
+            self._held = False
+            if not spill:
+                await self._act(self._tell_of_spill)
+        except psycopg.OperationalError:
+            return
+
+    def _tell_of_spill(self, connection: psycopg.Connection) -> None:
+        """Leave a trace in the database that messages had to wait, and what was dropped."""
+        counts = self.counts
+        detail = (
+            f"{counts.replayed} messages from the spill stored; full {counts.spill_full} times,"
+            f" {counts.dropped_states} states dropped, {counts.not_taken} messages left with the broker"
+        )
+        kind = "spill_full" if counts.spill_full else "spill_replayed"
+        event = SiteEvent(site_id=SiteId(self.worker), at=self.now(), kind=kind, detail=detail)
+        store_batch(connection, Batch(events=[event]), event.at, self._known_days)
+        _log.warning("the spill is empty again", extra={"worker": self.worker, "detail": detail})
+
+    def _store(self, connection: psycopg.Connection, messages: Sequence[Message]) -> Marks:
+        """Store messages; one that the database will not take is found by halving and set aside alone."""
+        now = self.now()
+        try:
+            batch = to_batch(messages)
             marks = store_batch(connection, batch, now, self._known_days)
         except (psycopg.DataError, psycopg.IntegrityError, OverflowError, ValueError) as error:
             self._known_days.clear()
-            if len(taken) > 1:
-                half = len(taken) // 2
-                first = self._store(connection, taken[:half], now)
-                return merge_marks(first, self._store(connection, taken[half:], now))
-            only = taken[0]
-            refused = Refused(topic=only.topic, reason=f"cannot be stored: {error}", payload=only.payload)
-            batch = Batch(refused=[refused])
+            if len(messages) > 1:
+                half = len(messages) // 2
+                first = self._store(connection, messages[:half])
+                return merge_marks(first, self._store(connection, messages[half:]))
+            batch = refuse(messages[0], f"cannot be stored: {error}")
             marks = store_batch(connection, batch, now, self._known_days)
-        self.counts.readings += len(batch.readings)
+        self.counts.readings += batch.reading_count
         self.counts.refused += len(batch.refused)
         return marks
 
     async def _roll_up(self) -> int:
         now = self.now()
-        done = await self._until_done(lambda connection: roll_up_due(connection, now))
+        try:
+            done = await self._act(lambda connection: roll_up_due(connection, now))
+        except psycopg.OperationalError:
+            return 0
         self.counts.rolled_up += done
         return done
 
-    async def _until_done(self, act: Callable[[psycopg.Connection], T]) -> T:
-        while True:
-            try:
-                return await asyncio.to_thread(self._with_connection, act)
-            except psycopg.OperationalError as error:
-                self.counts.failures += 1
-                _log.warning("database away, the batch is kept", extra={"error": str(error)})
-                await asyncio.sleep(self.settings.retry_after.total_seconds())
+    async def _act(self, act: Callable[[psycopg.Connection], T]) -> T:
+        """Do something with the database; if it is away, nothing else is tried for a moment.
+
+        Raises:
+            psycopg.OperationalError: It is away, or gave up on this transaction.
+        """
+        try:
+            return await asyncio.to_thread(self._with_connection, act)
+        except psycopg.OperationalError as error:
+            self.counts.failures += 1
+            self._try_again_s = time.monotonic() + self.settings.retry_after.total_seconds()
+            _log.warning("database away, the batch is kept", extra={"error": str(error)})
+            raise
 
     def _with_connection(self, act: Callable[[psycopg.Connection], T]) -> T:
         if self._connection is None or self._connection.closed:
@@ -180,35 +317,5 @@ class Ingest:
             raise
 
 
-def to_batch(decoded: Iterable[Decoded]) -> Batch:
-    """Return decoded messages sorted by kind; of several states of a site the newest stays."""
-    batch = Batch()
-    for says in decoded:
-        match says:
-            case Refused():
-                batch.refused.append(says)
-            case SiteStatus():
-                newest = batch.statuses.get(says.site_id)
-                if newest is None or newest.at <= says.at:
-                    batch.statuses[says.site_id] = says
-            case SiteEvent():
-                batch.events.append(says)
-            case tuple():
-                for item in says:
-                    if isinstance(item, FeederReading):
-                        batch.feeder.append(item)
-                    else:
-                        batch.readings.append(item)
-    return batch
-
-
-def merge_marks(
-    one: dict[str, dict[str, int]], other: dict[str, dict[str, int]]
-) -> dict[str, dict[str, int]]:
-    """Return both sets of marks; marks only grow, so the higher of two holds."""
-    merged = {site_id: dict(boots) for site_id, boots in one.items()}
-    for site_id, boots in other.items():
-        mine = merged.setdefault(site_id, {})
-        for boot_id, upto in boots.items():
-            mine[boot_id] = max(upto, mine.get(boot_id, 0))
-    return merged
+def _messages(taken: Sequence[Taken]) -> list[Message]:
+    return [each.message for each in taken]

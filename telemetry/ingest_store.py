@@ -3,34 +3,24 @@
 Readings, latest rows, quality, roll-ups due and the marks of what is safe are committed together or not at all.
 """
 
+# ruff: noqa: S608 - the statements put together here are made of constants of this file
+import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.types.json import Jsonb
 
+from telemetry.declared import Declared
 from telemetry.decode import Refused, SiteEvent
 from telemetry.model.reading import FeederReading, Reading, SiteStatus
 from telemetry.quality import goodness
-from telemetry.ranges import Span, advance, to_spans
+from telemetry.ranges import Span, advance, merge, to_spans
+from telemetry.rows import COLUMNS, TYPES, Row, to_row
 
-_FLOATS = (
-    "grid_v", "grid_hz", "grid_w", "aux_ac_w", "rectifier_w", "load_w", "bus_v", "battery_a", "battery_w",
-    "meter_battery_w",
-)  # fmt: skip
-_MORE_FLOATS = ("soc_frac", "soh_frac", "battery_c", "ambient_c", "pv_w", "genset_w", "fuel_frac")
-COLUMNS = (
-    "site_id", "at", "boot_id", "sequence", *_FLOATS, "string_a", *_MORE_FLOATS, "mains_ok", "alarms", "quality",
-)  # fmt: skip
-_TYPES = (
-    "text", "timestamptz", "text", "int8", *["float4"] * len(_FLOATS), "float4[]", *["float4"] * len(_MORE_FLOATS),
-    "bool", "text[]", "jsonb",
-)  # fmt: skip
-MOST_BUCKETS = 10_000  # rolled up in one transaction
 _SCORE_MEMORY = 0.8  # how much of the old quality score stays when a batch of the site arrives
 _NAMES = sql.SQL(", ").join(sql.Identifier(name) for name in COLUMNS)
 _UPDATES = sql.SQL(", ").join(
@@ -47,9 +37,32 @@ _DUE = (
     " ORDER BY 1, 2 ON CONFLICT DO NOTHING"
 )
 _QUALITY = (
-    "INSERT INTO site_quality (site_id, at, score, reasons) VALUES (%s, %s, %s, %s) ON CONFLICT (site_id)"
+    "INSERT INTO site_quality (site_id, at, score, reasons) SELECT site_id, at, score, reasons::jsonb"
+    " FROM unnest(%(site_ids)s::text[], %(ats)s::timestamptz[], %(scores)s::float8[], %(reasons)s::text[])"
+    " AS new (site_id, at, score, reasons) ORDER BY site_id ON CONFLICT (site_id)"
     " DO UPDATE SET at = excluded.at, reasons = excluded.reasons,"
-    " score = %s * site_quality.score + (1 - %s) * excluded.score WHERE excluded.at >= site_quality.at"
+    " score = %(memory)s * site_quality.score + (1 - %(memory)s) * excluded.score"
+    " WHERE excluded.at >= site_quality.at"
+)
+_KEYS = "unnest(%(sites)s::text[], %(boots)s::text[]) AS key (site_id, boot_id)"
+_MATCH = "m.site_id = key.site_id AND m.boot_id = key.boot_id"
+_LOCK_MARKS = (
+    f"SELECT m.site_id, m.boot_id, m.upto FROM {_KEYS} JOIN stored_mark m ON {_MATCH}"
+    " ORDER BY m.site_id, m.boot_id FOR UPDATE OF m"
+)
+_NEW_MARKS = (
+    f"INSERT INTO stored_mark SELECT site_id, boot_id, 0 FROM {_KEYS}"
+    " ORDER BY site_id, boot_id ON CONFLICT DO NOTHING"
+)
+_AHEAD = f"SELECT m.site_id, m.boot_id, m.first, m.last FROM {_KEYS} JOIN stored_ahead m ON {_MATCH}"
+_SET_MARKS = (
+    "UPDATE stored_mark m SET upto = key.upto FROM unnest(%(sites)s::text[], %(boots)s::text[], %(uptos)s::int8[])"
+    f" AS key (site_id, boot_id, upto) WHERE {_MATCH}"
+)
+_FORGET_AHEAD = f"DELETE FROM stored_ahead m USING {_KEYS} WHERE {_MATCH}"
+_KEEP_AHEAD = (
+    "INSERT INTO stored_ahead SELECT * FROM"
+    " unnest(%(sites)s::text[], %(boots)s::text[], %(firsts)s::int8[], %(lasts)s::int8[])"
 )
 
 
@@ -58,15 +71,19 @@ class Batch:
     """What arrived since the last flush."""
 
     readings: list[Reading] = field(default_factory=list)
+    rows: list[Row] = field(
+        default_factory=list
+    )  # readings of which every measured field is good, as rows already
+    declared: list[Declared] = field(default_factory=list)
     feeder: list[FeederReading] = field(default_factory=list)
     statuses: dict[str, SiteStatus] = field(default_factory=dict)
     events: list[SiteEvent] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
 
-    def __len__(self) -> int:
-        return (
-            len(self.readings) + len(self.feeder) + len(self.statuses) + len(self.events) + len(self.refused)
-        )
+    @property
+    def reading_count(self) -> int:
+        """How many readings it holds."""
+        return len(self.readings) + len(self.rows)
 
 
 def store_batch(
@@ -85,13 +102,13 @@ def store_batch(
     """
     with connection.transaction():
         marks: dict[str, dict[str, int]] = {}
-        if batch.readings:
-            _ensure_days(
-                connection, {reading.at.astimezone(UTC).date() for reading in batch.readings}, known_days
-            )
-            _store_readings(connection, batch.readings)
-            _store_quality(connection, batch.readings)
-            marks = _advance_marks(connection, batch.readings)
+        rows = [*batch.rows, *(to_row(reading) for reading in batch.readings)]
+        if rows:
+            _ensure_days(connection, {row[1].astimezone(UTC).date() for row in rows}, known_days)
+            _store_rows(connection, rows)
+            _store_quality(connection, batch)
+        if rows or batch.declared:
+            marks = _advance_marks(connection, _spans(rows, batch.declared))
         with connection.cursor() as cursor:
             cursor.executemany(
                 "INSERT INTO feeder_reading VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
@@ -123,88 +140,56 @@ def _ensure_days(connection: psycopg.Connection, days: set[date], known: set[dat
         known |= fresh
 
 
-def _store_readings(connection: psycopg.Connection, readings: Sequence[Reading]) -> None:
+def _store_rows(connection: psycopg.Connection, rows: Sequence[Row]) -> None:
     connection.execute("CREATE TEMP TABLE IF NOT EXISTS staged (LIKE reading) ON COMMIT DELETE ROWS")
     with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
-        copy.set_types(_TYPES)
-        for reading in readings:
-            copy.write_row(_row(reading))
+        copy.set_types(TYPES)
+        for row in rows:
+            copy.write_row(row)
     connection.execute(_MOVE)
     connection.execute(_LATEST)
     connection.execute(_DUE)
 
 
-def _row(reading: Reading) -> tuple[Any, ...]:
-    return (
-        reading.site_id, reading.at, reading.boot_id, reading.sequence,
-        reading.grid_v, reading.grid_hz, reading.grid_w, reading.aux_ac_w, reading.rectifier_w, reading.load_w,
-        reading.bus_v, reading.battery_a, reading.battery_w, reading.meter_battery_w,
-        None if reading.string_a is None else list(reading.string_a),
-        reading.soc_frac, reading.soh_frac, reading.battery_c, reading.ambient_c, reading.pv_w, reading.genset_w,
-        reading.fuel_frac, reading.mains_ok, list(reading.alarms), _quality_doc(reading),
-    )  # fmt: skip
-
-
-def _quality_doc(reading: Reading) -> Jsonb | None:
-    if not reading.quality:
-        return None
-    return Jsonb(
-        {name: [each.verdict.value, each.reason, each.raw] for name, each in reading.quality.items()}
+def _store_quality(connection: psycopg.Connection, batch: Batch) -> None:
+    """One row a site: the mean score of the batch, and what is doubtful in its newest reading."""
+    sums: dict[str, list[float]] = {}
+    newest: dict[str, tuple[datetime, str]] = {}
+    for row in batch.rows:
+        _count_in(sums, newest, row[0], row[1], 1.0, "{}")
+    for reading in batch.readings:
+        reasons = {name: f"{each.verdict.value}: {each.reason}" for name, each in reading.quality.items()}
+        _count_in(sums, newest, reading.site_id, reading.at, goodness(reading), json.dumps(reasons))
+    site_ids = sorted(sums)  # one order everywhere, so that two workers never deadlock
+    connection.execute(
+        _QUALITY,
+        {
+            "site_ids": site_ids,
+            "ats": [newest[each][0] for each in site_ids],
+            "scores": [sums[each][0] / sums[each][1] for each in site_ids],
+            "reasons": [newest[each][1] for each in site_ids],
+            "memory": _SCORE_MEMORY,
+        },
     )
 
 
-def _store_quality(connection: psycopg.Connection, readings: Iterable[Reading]) -> None:
-    by_site: dict[str, list[Reading]] = defaultdict(list)
-    for reading in readings:
-        by_site[reading.site_id].append(reading)
-    rows = []
-    for site_id, mine in sorted(by_site.items()):  # one order everywhere, so that two workers never deadlock
-        score = sum(goodness(reading) for reading in mine) / len(mine)
-        newest = max(mine, key=lambda reading: reading.at)
-        reasons = {name: f"{each.verdict.value}: {each.reason}" for name, each in newest.quality.items()}
-        rows.append((site_id, newest.at, score, Jsonb(reasons), _SCORE_MEMORY, _SCORE_MEMORY))
-    with connection.cursor() as cursor:
-        cursor.executemany(_QUALITY, rows)
-
-
-def _advance_marks(connection: psycopg.Connection, readings: Iterable[Reading]) -> dict[str, dict[str, int]]:
-    boots: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for reading in readings:
-        boots[reading.site_id, reading.boot_id].append(reading.sequence)
-    keys = sorted(boots)
-    with connection.cursor() as cursor:
-        # Sequences of a boot begin at 1.
-        cursor.executemany("INSERT INTO stored_mark VALUES (%s, %s, 0) ON CONFLICT DO NOTHING", keys)
-    marks: dict[str, dict[str, int]] = defaultdict(dict)
-    for site_id, boot_id in keys:
-        marks[site_id][boot_id] = _advance_mark(
-            connection, site_id, boot_id, to_spans(boots[site_id, boot_id])
-        )
-    return marks
-
-
-def _advance_mark(connection: psycopg.Connection, site_id: str, boot_id: str, fresh: tuple[Span, ...]) -> int:
-    key = [site_id, boot_id]
-    row = connection.execute(
-        "SELECT upto FROM stored_mark WHERE site_id = %s AND boot_id = %s FOR UPDATE", key
-    ).fetchone()
-    waiting = connection.execute(
-        "SELECT first, last FROM stored_ahead WHERE site_id = %s AND boot_id = %s", key
-    ).fetchall()
-    before = tuple(Span(*span) for span in waiting)
-    old = row[0] if row else 0
-    upto, ahead = advance(old, (*before, *fresh))
-    if upto != old:
-        connection.execute(
-            "UPDATE stored_mark SET upto = %s WHERE site_id = %s AND boot_id = %s", [upto, *key]
-        )
-    if set(ahead) != set(before):
-        connection.execute("DELETE FROM stored_ahead WHERE site_id = %s AND boot_id = %s", key)
-        with connection.cursor() as cursor:
-            cursor.executemany(
-                "INSERT INTO stored_ahead VALUES (%s, %s, %s, %s)", [(*key, *span) for span in ahead]
-            )
-    return upto
+def _count_in(
+    sums: dict[str, list[float]],
+    newest: dict[str, tuple[datetime, str]],
+    site_id: str,
+    at: datetime,
+    score: float,
+    reasons: str,
+) -> None:
+    total = sums.get(site_id)
+    if total is None:
+        sums[site_id] = [score, 1.0]
+        newest[site_id] = (at, reasons)
+        return
+    total[0] += score
+    total[1] += 1.0
+    if at > newest[site_id][0]:
+        newest[site_id] = (at, reasons)
 
 
 def _status_row(status: SiteStatus) -> tuple[Any, ...]:
@@ -214,53 +199,57 @@ def _status_row(status: SiteStatus) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def roll_up_due(connection: psycopg.Connection, now: datetime, most: int = MOST_BUCKETS) -> int:
-    """Roll up what is due and return how many buckets that were.
-
-    Args:
-        connection: Of the ingest role.
-        now: Domain instant; a bucket still open is rolled up too and becomes due again with its next reading.
-        most: Buckets in one transaction.
-
-    A bucket's energy is its mean power over a quarter of an hour, split by sign at the level of readings;
-    completeness is the share of the bucket's three 5-minute slots that hold a reading.
-    """
-    with connection.transaction():
-        connection.execute(
-            "CREATE TEMP TABLE IF NOT EXISTS rolling (site_id text, bucket timestamptz) ON COMMIT DELETE ROWS"
-        )
-        connection.execute(
-            "WITH due AS (DELETE FROM rollup_due WHERE (site_id, bucket) IN (SELECT site_id, bucket FROM rollup_due"
-            " WHERE bucket <= %s ORDER BY bucket LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING site_id, bucket)"
-            " INSERT INTO rolling SELECT site_id, bucket FROM due",
-            [now + timedelta(minutes=15), most],
-        )
-        span = connection.execute("SELECT min(bucket), max(bucket), count(*) FROM rolling").fetchone()
-        if span is None or span[2] == 0:
-            return 0
-        connection.execute(_ROLL_UP, [span[0], span[1] + timedelta(minutes=15)])
-        return int(span[2])
+_Key = tuple[str, str]
 
 
-_ROLL_UP = """
-INSERT INTO rollup (site_id, bucket, samples, completeness, load_w, load_w_min, load_w_max, grid_w, grid_w_max,
-    aux_ac_w, pv_w, rectifier_w, battery_w, charge_wh, discharge_wh, meter_battery_w, soc_frac, bus_v, bus_v_min,
-    battery_c, ambient_c)
-SELECT b.site_id, b.bucket, count(*), count(DISTINCT date_bin('5 minutes', r.at, 'epoch')) / 3.0,
-    avg(load_w), min(load_w), max(load_w), avg(grid_w), max(grid_w), avg(aux_ac_w), avg(pv_w), avg(rectifier_w),
-    avg(battery_w), coalesce(avg(greatest(coalesce(meter_battery_w, battery_w), 0)), 0) * 0.25,
-    coalesce(avg(greatest(-coalesce(meter_battery_w, battery_w), 0)), 0) * 0.25,
-    avg(meter_battery_w), (array_agg(soc_frac ORDER BY r.at DESC))[1], avg(bus_v), min(bus_v),
-    avg(battery_c), avg(ambient_c)
-FROM rolling b
-JOIN reading r ON r.site_id = b.site_id AND r.at >= b.bucket AND r.at < b.bucket + interval '15 minutes'
-    AND r.at >= %s AND r.at < %s
-GROUP BY b.site_id, b.bucket
-ON CONFLICT (site_id, bucket) DO UPDATE SET samples = excluded.samples, completeness = excluded.completeness,
-    load_w = excluded.load_w, load_w_min = excluded.load_w_min, load_w_max = excluded.load_w_max,
-    grid_w = excluded.grid_w, grid_w_max = excluded.grid_w_max, aux_ac_w = excluded.aux_ac_w, pv_w = excluded.pv_w,
-    rectifier_w = excluded.rectifier_w, battery_w = excluded.battery_w, charge_wh = excluded.charge_wh,
-    discharge_wh = excluded.discharge_wh, meter_battery_w = excluded.meter_battery_w, soc_frac = excluded.soc_frac,
-    bus_v = excluded.bus_v, bus_v_min = excluded.bus_v_min, battery_c = excluded.battery_c,
-    ambient_c = excluded.ambient_c
-"""
+def _spans(rows: Iterable[Row], declared: Iterable[Declared]) -> dict[_Key, tuple[Span, ...]]:
+    numbers: dict[_Key, list[int]] = defaultdict(list)
+    for row in rows:
+        numbers[row[0], row[2]].append(row[3])
+    spans = {key: to_spans(mine) for key, mine in numbers.items()}
+    for each in declared:
+        key = (each.site_id, each.boot_id)
+        spans[key] = merge((*spans.get(key, ()), *each.spans))
+    return spans
+
+
+def _advance_marks(
+    connection: psycopg.Connection, fresh: Mapping[_Key, tuple[Span, ...]]
+) -> dict[str, dict[str, int]]:
+    """Advance the marks under their row locks, taken in one order, and return them by site and boot."""
+    keys = sorted(fresh)
+    old = _lock_marks(connection, keys)
+    if missing := [key for key in keys if key not in old]:
+        connection.execute(_NEW_MARKS, _columns(missing, "sites", "boots"))
+        old |= _lock_marks(connection, missing)
+    waiting: dict[_Key, list[Span]] = defaultdict(list)
+    for site_id, boot_id, first, last in connection.execute(_AHEAD, _columns(keys, "sites", "boots")):
+        waiting[site_id, boot_id].append(Span(first, last))
+    marks: dict[str, dict[str, int]] = defaultdict(dict)
+    moved: list[tuple[Any, ...]] = []
+    changed: list[_Key] = []
+    ahead_now: list[tuple[Any, ...]] = []
+    for key in keys:
+        upto, ahead = advance(old[key], (*waiting[key], *fresh[key]))
+        marks[key[0]][key[1]] = upto
+        if upto != old[key]:
+            moved.append((*key, upto))
+        if set(ahead) != set(waiting[key]):
+            changed.append(key)
+            ahead_now += [(*key, *span) for span in ahead]
+    if moved:
+        connection.execute(_SET_MARKS, _columns(moved, "sites", "boots", "uptos"))
+    if changed:
+        connection.execute(_FORGET_AHEAD, _columns(changed, "sites", "boots"))
+    if ahead_now:
+        connection.execute(_KEEP_AHEAD, _columns(ahead_now, "sites", "boots", "firsts", "lasts"))
+    return marks
+
+
+def _lock_marks(connection: psycopg.Connection, keys: Sequence[_Key]) -> dict[_Key, int]:
+    rows = connection.execute(_LOCK_MARKS, _columns(keys, "sites", "boots"))
+    return {(site_id, boot_id): upto for site_id, boot_id, upto in rows}
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], *names: str) -> dict[str, list[Any]]:
+    return {name: [row[place] for row in rows] for place, name in enumerate(names)}

@@ -172,6 +172,10 @@ class MqttClient:
         self._unconfirmed.clear()
         self._waiting.clear()
 
+    def reconnect(self) -> None:
+        """Give up the connection and come back: the broker then sends again what was not acknowledged."""
+        self._link.cut()
+
     def subscribe(self, *topic_filters: str) -> None:
         """Ask for topics, QoS 1, now and after every reconnection.
 

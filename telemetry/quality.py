@@ -52,10 +52,10 @@ RANGES: Mapping[str, Range] = {
     "genset_w": Range(low=-50.0, high=50_000.0),
     "fuel_frac": Range(low=0.0, high=1.0, slip=_PERCENT),
 }
-_FUTURE_TOLERANCE = timedelta(seconds=60)
-_BALANCE_TOLERANCE_W = 150.0
-_BALANCE_TOLERANCE_FRAC = 0.08
-_WORST_RECTIFIER_EFFICIENCY = 0.70  # at light load a shelf is far below its rated 0.96
+FUTURE_TOLERANCE = timedelta(seconds=60)
+BALANCE_TOLERANCE_W = 150.0
+BALANCE_TOLERANCE_FRAC = 0.08
+WORST_RECTIFIER_EFFICIENCY = 0.70  # at light load a shelf is far below its rated 0.96
 
 
 def judge(reading: Reading, now: datetime) -> Reading:
@@ -76,7 +76,7 @@ def judge(reading: Reading, now: datetime) -> Reading:
         doubts["string_a"] = FieldQuality(
             verdict=Verdict.BAD, reason=_why(max(reading.string_a, key=abs), amps)
         )
-    if reading.at - now > _FUTURE_TOLERANCE:
+    if reading.at - now > FUTURE_TOLERANCE:
         ahead_s = (reading.at - now).total_seconds()
         doubts["at"] = FieldQuality(verdict=Verdict.SUSPECT, reason=f"clock {ahead_s:.0f} s in the future")
     bad: dict[str, Any] = {
@@ -109,7 +109,7 @@ def _imbalance(reading: Reading) -> dict[str, FieldQuality]:
     rectifier_w, load_w, battery_w = reading.rectifier_w, reading.load_w, reading.battery_w
     if rectifier_w is None or load_w is None:
         return found
-    tolerance_w = _BALANCE_TOLERANCE_W + _BALANCE_TOLERANCE_FRAC * max(load_w, rectifier_w)
+    tolerance_w = BALANCE_TOLERANCE_W + BALANCE_TOLERANCE_FRAC * max(load_w, rectifier_w)
     if battery_w is not None:
         miss_w = rectifier_w + (reading.pv_w or 0.0) - load_w - battery_w
         if not abs(miss_w) <= tolerance_w:
@@ -121,7 +121,7 @@ def _imbalance(reading: Reading) -> dict[str, FieldQuality]:
         if (
             not rectifier_w - tolerance_w
             <= through_w
-            <= rectifier_w / _WORST_RECTIFIER_EFFICIENCY + tolerance_w
+            <= rectifier_w / WORST_RECTIFIER_EFFICIENCY + tolerance_w
         ):
             found["grid_w"] = FieldQuality(
                 verdict=Verdict.SUSPECT, reason=f"AC balance: {through_w:.0f} W in for {rectifier_w:.0f} W DC"

@@ -191,14 +191,13 @@ def to_wire(reading: Reading) -> ReadingWire:
 def to_readings(message: TelemetryMessage) -> tuple[Reading, ...]:
     """Return the readings of a message, before any quality check."""
     site_id = SiteId(message.site_id)
-    return tuple(
-        Reading(
-            site_id=site_id,
-            boot_id=message.boot_id,
-            **{name: getattr(wire, name) for name in _READING_FIELDS},
-        )
-        for wire in message.readings
-    )
+    return tuple(to_reading(wire, site_id, message.boot_id) for wire in message.readings)
+
+
+def to_reading(wire: ReadingWire, site_id: str, boot_id: str) -> Reading:
+    """Return one sample as a reading, before any quality check."""
+    values = {name: getattr(wire, name) for name in _READING_FIELDS}
+    return Reading(site_id=SiteId(site_id), boot_id=boot_id, **values)
 
 
 def telemetry_message(readings: tuple[Reading, ...]) -> TelemetryMessage:

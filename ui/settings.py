@@ -32,6 +32,7 @@ CONSOLE_PORT = "CELLWATT_CONSOLE_PORT"
 PKI_FOLDER = "CELLWATT_PKI_FOLDER"
 STATE_FOLDER = "CELLWATT_STATE_FOLDER"
 READY_FILE = "CELLWATT_READY_FILE"
+SPILL_FOLDER = "CELLWATT_SPILL_FOLDER"  # where ingest keeps messages while the database is away
 
 
 class SettingsError(ControlError):

@@ -1,23 +1,39 @@
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
 
+from telemetry.declared import Declared
 from telemetry.decode import Refused
 from telemetry.ingest import Ingest, IngestSettings
-from telemetry.ingest_store import Batch, roll_up_due, store_batch
+from telemetry.ingest_store import Batch, store_batch
 from telemetry.model.reading import FeederReading, FieldQuality, Reading, SiteState, SiteStatus, Verdict
 from telemetry.model.site import FeederId, SiteId
-from telemetry.wire import StoredMessage, decode, encode, telemetry_message
+from telemetry.ranges import Span
+from telemetry.rollup_store import roll_up_due
+from telemetry.spill import Spill, SpillLimits
+from telemetry.wire import EventMessage, StateMessage, StoredMessage, decode, encode, telemetry_message
+from tests.mqtt_clients import until
 from tests.services import Database
 from tests.telemetry.examples import NOW, READING
 from ui.ops.secrets import DatabaseRole
 
 pytestmark = pytest.mark.database
 TOPIC = "cbs/v1/cbs-0001/telemetry"
+
+
+@pytest.fixture
+def database(module_database: Database) -> Database:
+    """An empty database; emptying one is quicker than making one."""
+    tables = "reading, reading_latest, site_quality, feeder_reading, quarantine, stored_mark, stored_ahead, site_status"
+    with psycopg.connect(module_database.dsn(), autocommit=True) as owner:
+        owner.execute(f"TRUNCATE {tables}, site_event, rollup, rollup_due".encode())
+    return module_database
 
 
 @pytest.fixture
@@ -141,10 +157,33 @@ def test_a_failed_batch_leaves_nothing_behind(connection: psycopg.Connection) ->
     assert _count(connection, "stored_mark") == 0
 
 
+@pytest.mark.parametrize("first_lost", [4, 1])
+def test_the_mark_goes_over_what_a_gateway_declared_lost(
+    connection: psycopg.Connection, first_lost: int
+) -> None:
+    # 1..3 are stored and so are 8 and 9; 4..7 (or, with an overlap, 1..7) are gone for ever.
+    store_batch(connection, Batch(readings=_series(3)), NOW, set())
+    store_batch(connection, Batch(readings=_series(2, first=8)), NOW, set())
+    lost = Declared("cbs-0001", "boot-1", (Span(first_lost, 7),))
+    assert store_batch(connection, Batch(declared=[lost]), NOW, set()) == {"cbs-0001": {"boot-1": 9}}
+    assert connection.execute("SELECT upto FROM stored_mark").fetchall() == [(9,)]
+    assert _count(connection, "stored_ahead") == 0
+
+
+def test_marks_of_many_sites_and_boots_advance_apart(connection: psycopg.Connection) -> None:
+    other = [replace(READING, site_id=SiteId("cbs-0002"), boot_id=boot) for boot in ("b-1", "b-2")]
+    later = [replace(other[0], sequence=3), replace(other[1], sequence=2)]
+    store_batch(connection, Batch(readings=[*_series(2), *other]), NOW, set())
+    marks = store_batch(connection, Batch(readings=later), NOW, set())
+    assert marks == {"cbs-0002": {"b-1": 1, "b-2": 2}}
+    assert connection.execute("SELECT * FROM stored_ahead").fetchall() == [("cbs-0002", "b-1", 3, 3)]
+
+
 class _Centre:
     """An ingest worker on a real database with the broker's side in the hands of the test."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, spill: Spill | None = None, *, held_messages: int = 100) -> None:
+        self.reconnects = 0
         self.acknowledged: list[str] = []
         self.answers: list[tuple[str, bytes]] = []
         self.dsn = database.dsn(DatabaseRole.INGEST)
@@ -156,19 +195,31 @@ class _Centre:
                 flush_age=timedelta(milliseconds=20),
                 retry_after=timedelta(milliseconds=20),
                 roll_up_every=timedelta(milliseconds=100),
+                held_messages=held_messages,
             ),
+            spill=spill,
+            reconnect=self._reconnect,
         )
+        self.home, self.away = self.dsn, "postgresql://nobody@127.0.0.1:9/nowhere"
+
+    def _reconnect(self) -> None:
+        self.reconnects += 1
 
     def send(self, name: str, payload: bytes, topic: str = TOPIC) -> None:
         self.ingest.take(topic, payload, lambda: self.acknowledged.append(name))
 
     async def run_until(self, acknowledged: int) -> None:
+        async with self.running():
+            await until(lambda: len(self.acknowledged) >= acknowledged)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
         task = asyncio.create_task(self.ingest.run())
-        async with asyncio.timeout(10):
-            while len(self.acknowledged) < acknowledged:
-                await asyncio.sleep(0.01)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_a_malformed_message_lands_in_quarantine_and_its_neighbours_are_stored(
@@ -221,3 +272,86 @@ async def test_nothing_is_acknowledged_while_the_database_is_away(
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert _count(connection, "reading") == 1
+
+
+async def test_messages_wait_on_disk_while_the_database_is_away(
+    database: Database, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    spill = Spill(tmp_path, SpillLimits())
+    centre = _Centre(database, spill)
+    centre.dsn = centre.away
+    async with centre.running():
+        for k in range(3):
+            centre.send(f"m{k}", encode(telemetry_message(tuple(_series(2, first=2 * k + 1)))))
+            await until(lambda k=k: len(centre.acknowledged) == k + 1)  # type: ignore[misc]
+        assert (centre.ingest.counts.spilled, len(spill), centre.answers) == (3, 3, [])
+        centre.dsn = centre.home
+        await until(lambda: _count(connection, "site_event") == 1)
+    assert _count(connection, "reading") == 6
+    assert decode(centre.answers[-1][1], StoredMessage).marks["boot-1"] >= 2
+    assert connection.execute("SELECT upto FROM stored_mark").fetchall() == [(6,)]
+    told = connection.execute("SELECT site_id, kind FROM site_event").fetchall()
+    assert told == [("svc-ingest", "spill_replayed")]
+
+
+async def test_a_worker_started_anew_stores_what_its_forerunner_spilled(
+    database: Database, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    first = _Centre(database, Spill(tmp_path, SpillLimits()))
+    first.dsn = first.away
+    first.send("m", encode(telemetry_message(tuple(_series(2)))))
+    await first.run_until(1)
+    assert first.ingest.spill is not None
+    first.ingest.spill.close()
+    second = _Centre(database, Spill(tmp_path, SpillLimits()))
+    async with second.running():
+        await until(lambda: second.ingest.counts.replayed == 1)
+    assert _count(connection, "reading") == 2
+
+
+async def test_when_the_spill_is_full_nothing_is_acknowledged_but_states_that_are_replaced(
+    database: Database, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    centre = _Centre(database, Spill(tmp_path, SpillLimits(max_bytes=100)), held_messages=4)
+    centre.dsn = centre.away
+    state = StateMessage(
+        v=1, site_id="cbs-0001", at=NOW, online=True, state=SiteState.FLOAT, local_lock=False, last_sequence=1
+    )
+    newer = StateMessage(
+        v=1,
+        site_id="cbs-0001",
+        at=NOW,
+        online=True,
+        state=SiteState.OUTAGE,
+        local_lock=False,
+        last_sequence=2,
+    )
+    centre.send("telemetry", encode(telemetry_message((READING,))))
+    centre.send("old state", encode(state), "cbs/v1/cbs-0001/state")
+    centre.send("new state", encode(newer), "cbs/v1/cbs-0001/state")
+    async with centre.running():
+        await until(lambda: centre.ingest.counts.dropped_states == 1)
+        assert centre.acknowledged == ["old state"]
+        for k in range(3):  # memory holds four messages: the third of these stays with the broker
+            centre.send(f"more {k}", encode(telemetry_message((replace(READING, sequence=2 + k),))))
+        assert centre.ingest.counts.not_taken == 1
+        centre.dsn = centre.home
+        await until(lambda: len(centre.acknowledged) == 5)
+        await until(lambda: centre.reconnects == 1)
+    assert centre.acknowledged == ["old state", "telemetry", "new state", "more 0", "more 1"]
+    assert centre.ingest.counts.spill_full == 1
+    assert connection.execute("SELECT state FROM site_status").fetchall() == [("outage",)]
+
+
+async def test_a_declared_loss_and_a_quarantined_message_let_the_mark_pass(
+    database: Database, connection: psycopg.Connection
+) -> None:
+    centre = _Centre(database)
+    lost = EventMessage(v=1, site_id="cbs-0001", at=NOW, kind="readings_lost", detail="boot-1 1 4")
+    centre.send("lost", encode(lost), "cbs/v1/cbs-0001/event")
+    broken = encode(telemetry_message(tuple(_series(2, first=5)))).replace(b'"load_w"', b'"lod_w"')
+    centre.send("broken", broken)
+    centre.send("good", encode(telemetry_message(tuple(_series(1, first=7)))))
+    await centre.run_until(3)
+    assert decode(centre.answers[-1][1], StoredMessage).marks == {"boot-1": 7}
+    assert (_count(connection, "reading"), _count(connection, "quarantine")) == (1, 1)

@@ -8,11 +8,12 @@ import pytest
 from psycopg_pool import AsyncConnectionPool
 
 from telemetry.db import open_async_pool
-from telemetry.ingest_store import Batch, roll_up_due, store_batch
+from telemetry.ingest_store import Batch, store_batch
 from telemetry.model.reading import FeederReading, SiteState, SiteStatus
 from telemetry.model.site import FeederId, SiteId, SiteMode
 from telemetry.reading_store import Point, ReadingStore
 from telemetry.registry_store import RegistryError, RegistryStore
+from telemetry.rollup_store import roll_up_due
 from tests.contracts.contracts import EXAMPLES, FEEDER, SITE
 from tests.services import Database
 from tests.telemetry.examples import NOW, READING

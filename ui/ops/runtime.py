@@ -125,7 +125,11 @@ class Installation:
         common[settings.READY_FILE] = str(self.ready_file(process))
         common["PYTHONUNBUFFERED"] = "1"
         mine: dict[str, dict[str, str]] = {
-            "ingest": {**self._database(DatabaseRole.INGEST), **self._mqtt(ingest_worker(0))},
+            "ingest": {
+                **self._database(DatabaseRole.INGEST),
+                **self._mqtt(ingest_worker(0)),
+                settings.SPILL_FOLDER: str(self.state.folder("spill")),
+            },
             "api": self._api(),
             "loop": {
                 **self._database(DatabaseRole.LOOP),

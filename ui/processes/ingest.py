@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from random import Random
 
 import psycopg
 
 from telemetry.ingest import SUBSCRIPTIONS, Ingest
 from telemetry.mqtt import InboundMessage, MqttClient
-from ui.settings import DATABASE_URL, ProcessSettings, mqtt_settings, need
+from telemetry.spill import Spill, SpillLimits
+from ui.settings import DATABASE_URL, SPILL_FOLDER, ProcessSettings, mqtt_settings, need
 
 _CONNECTED_WITHIN = timedelta(seconds=30)
 
@@ -17,12 +19,13 @@ async def run_ingest(env: Mapping[str, str], *, worker: str = "svc-ingest") -> N
     """Run one worker until cancelled.
 
     Args:
-        env: Settings.
+        env: Settings; without a folder for the spill, messages wait at the broker while the database is away.
         worker: The worker's name at the broker; each worker needs its own.
 
     Raises:
         SettingsError: A setting is missing.
         MqttError: The broker cannot be reached at the start.
+        SpillError: The folder of the spill cannot be used.
     """
     settings = ProcessSettings.from_env(env)
     dsn = need(env, DATABASE_URL)
@@ -36,7 +39,16 @@ async def run_ingest(env: Mapping[str, str], *, worker: str = "svc-ingest") -> N
     def on_message(message: InboundMessage) -> None:
         ingest.take(message.topic, message.payload, message.acknowledge)
 
-    ingest = Ingest(connect, downlink, settings.clock.now)
+    folder = env.get(SPILL_FOLDER)
+    spill = Spill(Path(folder) / worker, SpillLimits()) if folder else None
+    ingest = Ingest(
+        connect,
+        downlink,
+        settings.clock.now,
+        spill=spill,
+        reconnect=lambda: client.reconnect(),  # noqa: PLW0108 the client is made below
+        worker=worker,
+    )
     client = MqttClient(
         mqtt_settings(env, client_id=worker, persistent_session=True),
         on_message=on_message,
@@ -51,3 +63,5 @@ async def run_ingest(env: Mapping[str, str], *, worker: str = "svc-ingest") -> N
         await ingest.run()
     finally:
         await client.stop(drain=timedelta(seconds=2))
+        if spill is not None:
+            spill.close()

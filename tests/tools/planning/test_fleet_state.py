@@ -9,9 +9,10 @@ import pytest
 
 from edge.safety.limits import OperatingMode
 from telemetry.db import open_async_pool
-from telemetry.ingest_store import Batch, roll_up_due, store_batch
+from telemetry.ingest_store import Batch, store_batch
 from telemetry.model.site import Site, SiteId
 from telemetry.registry_store import RegistryStore
+from telemetry.rollup_store import roll_up_due
 from tests.contracts.contracts import EXAMPLES, FEEDER, SITE
 from tests.services import Database
 from tests.telemetry.examples import READING
