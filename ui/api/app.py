@@ -2,12 +2,14 @@
 
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 from starlette.middleware.gzip import GZipMiddleware
 
 from ui.api import problems
+from ui.api.docs_page import docs_page
 from ui.api.gatekeeper import Gate
+from ui.api.phone_pages import html
 from ui.api.routes import (
     accounts,
     control,
@@ -49,7 +51,7 @@ _MODULES = (
 
 def create_app(services: Services) -> FastAPI:
     """Return the application over opened services."""
-    app = FastAPI(title="CellWatt", version="1", description=_ABOUT, docs_url="/docs", redoc_url=None)
+    app = FastAPI(title="CellWatt", version="1", description=_ABOUT, docs_url=None, redoc_url=None)
     app.state.services = services
     problems.install(app)
     for module in _MODULES:
@@ -60,6 +62,12 @@ def create_app(services: Services) -> FastAPI:
         Gate, gatekeeper=services.gatekeeper, settings=services.settings, metrics=services.metrics
     )
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        """Show how the API is used."""
+        return html(docs_page(app.openapi()))
+
     return app
 
 

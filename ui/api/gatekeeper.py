@@ -196,7 +196,8 @@ def _credentials(headers: Headers, path: str) -> tuple[str, bool]:
 
 def _unknown(path: str, *, by_cookie: bool) -> ASGIApp:
     if by_cookie and (path in {"/m", "/docs"} or path.startswith("/m/")):
-        return RedirectResponse("/m/login", HTTPStatus.SEE_OTHER)
+        then = "?next=/docs" if path == "/docs" else ""
+        return RedirectResponse(f"/m/login{then}", HTTPStatus.SEE_OTHER)
     return problem(
         HTTPStatus.UNAUTHORIZED,
         "log in with POST /v1/session and send the token as Authorization: Bearer",

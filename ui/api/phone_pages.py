@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
+from http import HTTPStatus
 from zoneinfo import ZoneInfo
+
+from fastapi.responses import HTMLResponse
 
 from ui.api.schemas import PlanLine, PlanOut
 
@@ -51,6 +54,8 @@ button, summary { font: inherit; font-weight: 600; min-height: 48px; width: 100%
 button { border: 0; color: #fff; background: var(--go); margin-top: 10px; } button.no { background: var(--no); }
 summary { border: 1px solid var(--line); text-align: center; list-style: none; margin-top: 12px; }
 :focus-visible { outline: 3px solid var(--go); outline-offset: 2px; }
+pre { overflow-x: auto; font-size: .85rem; border: 1px solid var(--line); border-radius: 8px; padding: 10px; }
+h3 { font-size: 1rem; margin: 0; overflow-wrap: anywhere; } nav ul { padding-left: 18px; } nav a { overflow-wrap: anywhere; }
 form.inline button { width: auto; background: none; color: inherit; border: 1px solid var(--line); margin: 0; min-height: 44px; }
 .told { border-left: 5px solid var(--go); padding: 10px 12px; margin: 12px 0; } .told.bad { border-color: var(--no); }
 """
@@ -100,10 +105,18 @@ def page(title: str, body: str, visitor: Visitor | None = None) -> str:
     return f"{head}{top}<main>{body}</main></body></html>"
 
 
-def login_page(refused: str = "") -> str:
-    """Return the login form."""
+def html(content: str, status: int = HTTPStatus.OK) -> HTMLResponse:
+    """Return a page as an answer that nothing may be put into, framed by or kept of."""
+    return HTMLResponse(
+        content, status, headers={"Content-Security-Policy": CSP, "Cache-Control": "no-store"}
+    )
+
+
+def login_page(refused: str = "", following: str = "") -> str:
+    """Return the login form; `following` is where it leads."""
+    then = f'<input type="hidden" name="next" value="{escape(following)}">' if following else ""
     body = (
-        f'{told(refused, bad=True)}<form method="post" action="/m/login" class="card"><h2>{TEXTS["login"]}</h2>'
+        f'{told(refused, bad=True)}<form method="post" action="/m/login" class="card">{then}<h2>{TEXTS["login"]}</h2>'
         f'<label for="name">{TEXTS["name"]}</label>'
         '<input type="text" id="name" name="name" autocomplete="username" autocapitalize="none" required maxlength="64">'
         f'<label for="password">{TEXTS["password"]}</label>'

@@ -162,3 +162,24 @@ async def test_it_installs_as_an_app_and_logs_out(phone: Phone) -> None:
     await phone.log_in("ann")
     assert (await phone.send("/m", "/m/logout")).headers["location"] == "/m/login"
     assert (await phone.http.get("/m")).status_code == 303
+
+
+async def test_the_documentation_takes_a_login_and_names_every_operation(world: World, phone: Phone) -> None:
+    asked = await phone.http.get("/docs")
+    assert (asked.status_code, asked.headers["location"]) == (303, "/m/login?next=/docs")
+    form = (await phone.http.get("/m/login?next=/docs")).text
+    assert 'name="next" value="/docs"' in form
+    login = {"name": "vic", "password": PASSWORD, "next": "/docs"}
+    assert (await phone.http.post("/m/login", data=login)).headers["location"] == "/docs"
+    page = (await phone.http.get("/docs")).text
+    for path, item in world.app.openapi()["paths"].items():
+        for method in item:
+            assert f"<h3>{method.upper()} {path}</h3>" in page
+    assert "<script" not in page
+    # No word of elsewhere: what a link may choose is one page of our own.
+    assert "http://" not in page
+    assert "https://" not in page
+    for elsewhere in ("https://evil.example", "//evil.example", "/m/logout"):
+        phone.http.cookies.clear()
+        answer = await phone.http.post("/m/login", data={**login, "next": elsewhere})
+        assert answer.headers["location"] == "/m"

@@ -8,19 +8,19 @@ from typing import Annotated, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Depends, Path, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi.responses import RedirectResponse, Response
 from pydantic import ValidationError
 
 from edge.plan import PlanStatus
 from ui.api.access import ServicesHere, person
 from ui.api.gatekeeper import COOKIE
 from ui.api.phone_pages import (
-    CSP,
     ICON,
     MANIFEST,
     STYLE,
     Visitor,
+    html,
     list_page,
     login_page,
     page,
@@ -40,14 +40,8 @@ router = APIRouter(prefix="/m", include_in_schema=False)
 PlanIdPath = Annotated[Name, Path()]
 SchemaT = TypeVar("SchemaT", bound=Schema)
 _SHOWN = 50
+AFTER_LOGIN = frozenset({"/docs"})  # where else a login may lead: nothing that a link could choose
 _FOR_EVER = {"Cache-Control": "public, max-age=86400"}
-
-
-def html(content: str, status: int = HTTPStatus.OK) -> HTMLResponse:
-    """Return a page that nothing may be put into, framed by or kept of."""
-    return HTMLResponse(
-        content, status, headers={"Content-Security-Policy": CSP, "Cache-Control": "no-store"}
-    )
 
 
 async def user_of(request: Request) -> Principal:
@@ -133,9 +127,9 @@ async def manifest() -> Response:
 
 
 @router.get("/login")
-async def login_form() -> Response:
+async def login_form(following: Annotated[str, Query(alias="next", max_length=100)] = "") -> Response:
     """Show the login."""
-    return html(login_page())
+    return html(login_page(following=following if following in AFTER_LOGIN else ""))
 
 
 @router.post("/login")
@@ -147,7 +141,8 @@ async def login(request: Request, services: ServicesHere) -> Response:
         session = await open_session(services, form.get("name", ""), form.get("password", ""), address)
     except ApiError as error:
         return html(login_page(error.detail), error.status)
-    answer = RedirectResponse("/m", HTTPStatus.SEE_OTHER)
+    following = form.get("next", "")
+    answer = RedirectResponse(following if following in AFTER_LOGIN else "/m", HTTPStatus.SEE_OTHER)
     answer.set_cookie(
         COOKIE,
         session.token,
