@@ -10,7 +10,11 @@ from edge.safety.case import Case, live_until
 from edge.safety.eligibility import LARGEST, on_quarter
 from edge.safety.limits import FleetState, Limits, OperatingMode
 from edge.safety.verdict import Broken, at_plan, at_site, over, unmet
+from telemetry.model.series import MAX_STEPS, STEP_H
 
+# As far as a forecast reaches, and beyond every legal duty (72 h in California). The floor is summed over so many hours:
+# without this bound an absurd promise would take the machine's memory before it was refused.
+MAX_RESERVE_H = MAX_STEPS * STEP_H
 ALLOWED_KINDS = {
     OperatingMode.NORMAL: frozenset(ObjectiveKind),
     OperatingMode.STORM: frozenset({ObjectiveKind.RECHARGE}),
@@ -90,6 +94,8 @@ def number_breaches(plan: Plan, steps: int) -> list[Broken]:
         broken.append(unmet("S15", "no_site", place, "names no site"))
     if not sane(_plan_numbers(plan)):
         broken.append(unmet("S15", "number", place, "holds a number that is none"))
+    elif not 0.0 <= plan.envelope.reserve_h <= MAX_RESERVE_H:
+        broken.append(unmet("S15", "reserve_hours", place, f"promises backup outside 0..{MAX_RESERVE_H:g} h"))
     for site in plan.sites:
         broken += _site_number_breaches(site, steps)
     return broken

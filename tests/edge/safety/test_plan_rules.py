@@ -190,6 +190,20 @@ def test_s15_the_promised_effect_on_feeders(field: str) -> None:
     assert broken(replace(PLAN, expected=expected)) == {"S15 number"}
 
 
+@pytest.mark.parametrize(
+    ("hours", "breach"),
+    [
+        (0.0, False),
+        (nextafter(0.0, -inf), True),
+        (96.0, False),
+        (nextafter(96.0, inf), True),
+        (1e12, True),  # an absurd promise is refused before it costs memory
+    ],
+)
+def test_s15_a_promise_of_backup_no_longer_than_a_forecast_reaches(hours: float, breach: bool) -> None:
+    assert ("S15 reserve_hours" in broken(with_envelope(PLAN, reserve_h=hours))) is breach
+
+
 def test_s15_targets_are_numbers_where_there_are_any() -> None:
     objective = replace(PLAN.objective, target_w=nan)
     assert "S15 number" in broken(replace(PLAN, objective=objective))
