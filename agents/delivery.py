@@ -45,15 +45,20 @@ class _Sum:
 
 
 async def delivery_of(deps: Deps, plan: Plan, now: datetime) -> dict[str, Any]:
-    """Return the sums by site and in all; deviation by quarter hours as DOMAIN.md section 6 defines it."""
+    """Return the sums by site and in all; deviation by quarter hours as DOMAIN.md section 6 defines it.
+
+    A plan that another took over counts up to there: a site that carried it out until then took part.
+    """
     commands = {
         one.site_id: one for one in await deps.dispatch.commands(plan.plan_id) if one.kind != "release"
     }
     outcome = await deps.dispatch.outcome(plan.plan_id)
-    end = min(plan.window_end, now)
+    taken_over_at = await deps.plans.taken_over_at(plan.plan_id)
+    end = min(plan.window_end, now, *([] if taken_over_at is None else [taken_over_at]))
     metered = await deps.readings.delivered([site.site_id for site in plan.sites], plan.window_start, end)
     measured = {(one.site_id, one.start): one for one in metered}
-    taking_part = {site_id for site_id, one in commands.items() if one.verdict in _TAKING_PART}
+    counts = _TAKING_PART if taken_over_at is None else {*_TAKING_PART, "superseded"}
+    taking_part = {site_id for site_id, one in commands.items() if one.verdict in counts}
     sums = {
         site.site_id: _sum(plan, site, measured, end) if site.site_id in taking_part else _Sum()
         for site in plan.sites
@@ -64,6 +69,7 @@ async def delivery_of(deps: Deps, plan: Plan, now: datetime) -> dict[str, Any]:
         "sites_planned": len(plan.sites),
         "sites_sent": len(commands),
         "sites_accepted": len(taking_part),
+        "taken_over_at": None if taken_over_at is None else taken_over_at.isoformat(),
         "withheld": {} if outcome is None else outcome.doc.get("withheld", {}),
         "commanded_kwh": round(sum(one.commanded_wh for one in sums.values()) / 1e3, 3),
         "delivered_kwh": round(sum(one.delivered_wh for one in sums.values()) / 1e3, 3),

@@ -27,8 +27,11 @@ from agents.state import State
 from agents.thread_store import ThreadCommand, ThreadStore, Waiting
 from telemetry.model.clock import read_wall
 from tools.goal import PlanGoal
+from tools.outlook import floor_step
+from tools.replan_fleet import due
 
 CYCLE = "cycle-"
+REPLAN = "cycle-replan-"  # then the running plan's id and the quarter hour: a name that alone says what to do
 _log = logging.getLogger(__name__)
 
 
@@ -68,6 +71,8 @@ class Loop:
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _reasons: list[str] = field(default_factory=list)
     _next_cycle: datetime | None = None
+    _replanned: datetime | None = None  # the quarter hour whose re-plans are listed
+    _to_replan: list[str] = field(default_factory=list)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; then let what runs come to its next checkpoint."""
@@ -101,6 +106,7 @@ class Loop:
                 self._start(waiting.thread_id, self._resume(waiting))
         for thread_id in await self.threads.unfinished_cycles():
             self._start(thread_id, self._cycle(thread_id, "after an interruption"))
+        await self._replan_due(now)
         if reason := self._cycle_due(now):
             thread_id = f"{CYCLE}{now:%Y%m%dT%H%M%S}"
             self._start(thread_id, self._cycle(thread_id, reason))
@@ -122,6 +128,18 @@ class Loop:
         self._next_cycle = now + every
         return ", ".join(reasons)
 
+    async def _replan_due(self, now: datetime) -> None:
+        """Look at each running plan again, once per quarter of an hour (where cycles run at all)."""
+        quarter = floor_step(now)
+        if self.settings.cycle_every > timedelta(0) and self._replanned != quarter:
+            running = due(await self.deps.tools.plans.live(now, timedelta(0)), now)
+            self._to_replan = [f"{REPLAN}{plan.plan_id}-{quarter:%Y%m%dT%H%M}" for plan in running]
+            self._replanned = quarter
+        for thread_id in tuple(self._to_replan):
+            self._start(thread_id, self._cycle(thread_id, "every quarter of an hour"))
+            if thread_id in self._busy:
+                self._to_replan.remove(thread_id)
+
     def _start(self, thread_id: str, work: Coroutine[Any, Any, object]) -> None:
         """Run one piece of work of a thread, unless the thread is busy or enough is running."""
         if thread_id in self._busy or len(self._busy) >= self.settings.at_once:
@@ -139,8 +157,9 @@ class Loop:
         """Do the work while this process holds the thread's lease."""
         owner = self.settings.owner
         if thread_id.startswith(CYCLE):
+            title = "Plan worked out again" if thread_id.startswith(REPLAN) else "Automated cycle"
             await self.threads.open_thread(
-                thread_id, kind="loop", title="Automated cycle", who="loop", at=self.deps.clock.now()
+                thread_id, kind="loop", title=title, who="loop", at=self.deps.clock.now()
             )
         if not await self._take_lease(thread_id):
             work.close()
@@ -229,6 +248,9 @@ class Loop:
 
     async def _cycle(self, thread_id: str, reason: str) -> None:
         given: State = {"run_id": thread_id, "thread_id": thread_id, "kind": "cycle", "request": reason}
+        if thread_id.startswith(REPLAN):
+            given["kind"] = "replan"
+            given["supersedes"] = thread_id.removeprefix(REPLAN).rpartition("-")[0]
         await self._run(thread_id, thread_id, given)
 
     async def _resume(self, waiting: Waiting) -> str:

@@ -5,9 +5,20 @@ from typing import Literal
 from agents.state import State
 
 
-def enter(state: State) -> Literal["converse", "assess"]:
-    """A chat turn begins with a conversation, a cycle with a look at the fleet."""
-    return "converse" if state["kind"] == "chat" else "assess"
+def enter(state: State) -> Literal["converse", "assess", "renew"]:
+    """A chat turn begins with a conversation, a cycle with a look at the fleet, a re-plan with the plan in force."""
+    match state["kind"]:
+        case "chat":
+            return "converse"
+        case "replan":
+            return "renew"
+        case _:
+            return "assess"
+
+
+def after_renew(state: State) -> Literal["validate", "report"]:
+    """A successor, or the plan in force stays."""
+    return "validate" if state["stage"] == "proposed" else "report"
 
 
 def after_converse(state: State) -> Literal["converse", "assess", "report"]:
@@ -31,8 +42,14 @@ def after_propose(state: State) -> Literal["validate", "report"]:
     return "validate" if state["stage"] == "proposed" else "report"
 
 
-def after_validate(state: State) -> Literal["approve", "propose", "report"]:
-    """On to approval, back with what the rejection taught, or give up."""
+def after_validate(state: State) -> Literal["approve", "request_dispatch", "propose", "report"]:
+    """On to approval, back with what the rejection taught, or give up.
+
+    A re-plan goes to control at once, which knows whether its envelope's approval still holds, and asks people if not;
+    one that is rejected leaves the running plan in force until the next quarter of an hour.
+    """
+    if state["kind"] == "replan":
+        return "request_dispatch" if state["stage"] == "validated" else "report"
     match state["stage"]:
         case "validated":
             return "approve"
@@ -61,6 +78,6 @@ def after_verify(state: State) -> Literal["verify", "approve", "propose", "repor
         case "needs_approval":
             return "approve"
         case "replan":
-            return "propose"
+            return "report" if state["kind"] == "replan" else "propose"
         case _:
             return "report"

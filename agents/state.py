@@ -13,7 +13,8 @@ class State(TypedDict, total=False):
     Attributes:
         run_id: Names everything that the run writes, so that doing it twice does it once.
         thread_id: The conversation or cycle that people see.
-        kind: `chat` or `cycle`.
+        kind: `chat`, `cycle` or `replan`.
+        supersedes: The running plan that a re-plan is about.
         request: What the operator wrote, or why the cycle woke.
         history: Earlier turns of the thread, oldest first.
         steps: Tool calls so far.
@@ -37,6 +38,7 @@ class State(TypedDict, total=False):
     run_id: str
     thread_id: str
     kind: str
+    supersedes: str
     request: str
     history: list[dict[str, str]]
     steps: Annotated[list[Step], add]

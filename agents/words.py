@@ -21,6 +21,7 @@ async def report_words(state: State, deps: Deps) -> str:
         return {
             "no_action": f"No plan was made. {why}.",
             "unavailable": f"Nothing can be planned now. {why}.",
+            "kept": f"Plan {state.get('supersedes', '')} goes on unchanged: {why}.",
         }.get(stage, f"Nothing was dispatched. {why}.")
     plan = stored.plan
     match stage:
@@ -28,6 +29,8 @@ async def report_words(state: State, deps: Deps) -> str:
             return _delivered(plan, state)
         case "no_action":
             return f"None of the {len(state.get('plan_ids', []))} compared plans was taken. {why}."
+        case "rejected" | "given_up" if state["kind"] == "replan":
+            return f"Plan {state['supersedes']} goes on unchanged: the safety gate rejected its successor, {why}."
         case "given_up":
             return (
                 f"Nothing was dispatched: the safety gate rejected {state.get('round', 0)} plans in a row."
@@ -41,6 +44,7 @@ async def report_words(state: State, deps: Deps) -> str:
                 "refused": "was refused by the control process",
                 "no_answer": "was requested, but control did not answer",
                 "unavailable": "could not be carried on",
+                "replan": "was refused by the control process",
             }
             return f"Plan {plan.plan_id} {words.get(stage, 'ended')}: {_what(plan)}. {why}."
 

@@ -27,6 +27,9 @@ from tools.planning.problem import Floats
 from tools.planning.solution import DispatchSolution
 
 LEAST_W = 1.0  # a site asked for less than this is left out
+ROOM_FRAC = (
+    0.25  # what one site may take over from others when the plan is worked out again: power and energy
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +122,10 @@ def to_plan(
 def _envelope(
     sites: Sequence[SitePlan], objective: Objective, start: datetime, end: datetime, fleet: Fleet
 ) -> Envelope:
+    """Return what approval is asked for: the plan's totals, and for each site a little room to stand in for another."""
     rows = np.array([site.schedule_w for site in sites])
     total = rows.sum(axis=0)
+    room = 1.0 + ROOM_FRAC
     return Envelope(
         objective=objective,
         window_start=start,
@@ -128,9 +133,9 @@ def _envelope(
         sites=tuple(
             SiteBounds(
                 site_id=site.site_id,
-                min_w=min(*site.schedule_w, 0.0),
+                min_w=min(*site.schedule_w, 0.0) * room,
                 max_w=max(*site.schedule_w, 0.0),
-                max_discharge_wh=abs(sum(min(w, 0.0) for w in site.schedule_w)) * STEP_H,
+                max_discharge_wh=abs(sum(min(w, 0.0) for w in site.schedule_w)) * STEP_H * room,
                 max_charge_wh=sum(max(w, 0.0) for w in site.schedule_w) * STEP_H,
             )
             for site in sites

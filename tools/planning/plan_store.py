@@ -184,6 +184,18 @@ class PlanStore:
             rows = await cursor.fetchall()
         return tuple(_to_stored(row).plan for row in rows)
 
+    async def taken_over_at(self, plan_id: PlanId) -> datetime | None:
+        """Return when another plan that supersedes this one and was sent takes over; None where there is none."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT min(s.window_start) FROM plan s WHERE s.supersedes = %s"
+                " AND s.status IN ('dispatched', 'completed', 'aborted')"
+                " AND EXISTS (SELECT 1 FROM command c WHERE c.plan_id = s.plan_id AND c.kind <> 'release')",
+                [plan_id],
+            )
+            row = await cursor.fetchone()
+        return None if row is None else row[0]
+
     async def recent(
         self, limit: int, *, statuses: Sequence[PlanStatus] = tuple(PlanStatus), thread_id: str | None = None
     ) -> tuple[PlanSummary, ...]:
