@@ -49,10 +49,10 @@ def benchmarks() -> tuple[Benchmark, ...]:
         ),
         Benchmark(
             kind="bench",
-            name="api",
-            summary="fifty readers at once: the fleet's latest state, and a day of one site",
+            name="floor",
+            summary="breaches of the autonomy floor on real residuals: quantiles against a point forecast",
             simulated=True,
-            run=_api,
+            run=_floor,
         ),
         Benchmark(
             kind="bench",
@@ -208,15 +208,13 @@ def _edge(request: Request, progress: Progress) -> Raw:
     )
 
 
-def _api(request: Request, progress: Progress) -> Raw:
-    from ui.bench.api import run
+def _floor(request: Request, progress: Progress) -> Raw:
+    from ui.bench.floor import run
 
     tell = telling(run, progress)
     if request.small:
-        raw = run(request.seed, request.sites or 200, readers=10, seconds=2.0, dense_sites=10, **tell)
-    else:
-        raw = run(request.seed, request.sites or 5_000, **tell)
-    return reported(raw, "api_latest_state_p95_ms", "api_site_window_p95_ms")
+        return run(request.seed, sites=request.sites or 24, days=(35, 40, 46), hours=(16,), **tell)
+    return run(request.seed, sites=request.sites or 117, **tell)
 
 
 def _api(request: Request, progress: Progress) -> Raw:
