@@ -4,6 +4,7 @@ Streamlit runs as a child, because it has no word for "I serve now": this proces
 """
 
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -51,10 +52,11 @@ def run_console(env: Mapping[str, str]) -> int:
 
     Raises:
         SettingsError: A setting is missing.
-        ConsoleStartError: Streamlit ended or did not answer in time.
+        ConsoleStartError: The port is taken, or Streamlit ended or did not answer in time.
     """
     need(env, API_URL)
     port, settings = need_port(env, CONSOLE_PORT), ProcessSettings.from_env(env)
+    check_free(port)
     spec = ProcessSpec(
         name="streamlit",
         argv=command(port),
@@ -74,6 +76,18 @@ def run_console(env: Mapping[str, str]) -> int:
     finally:
         if child is not None:
             stop(child, spec)
+
+
+def check_free(port: int) -> None:
+    """Say at once that a port is taken; Streamlit takes seconds to find out.
+
+    Raises:
+        ConsoleStartError: It is.
+    """
+    try:
+        socket.create_server((_HOST, port)).close()
+    except OSError as error:
+        raise ConsoleStartError(f"the console cannot listen on {_HOST}:{port}: {error}") from error
 
 
 def command(port: int) -> tuple[str, ...]:

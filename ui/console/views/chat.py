@@ -15,7 +15,7 @@ from ui.console.plan_charts import alternative_rows
 from ui.console.tables import show_rows
 from ui.console.transcript import Entry, at_work, harmless, is_choice, planner_of, transcript
 
-_EVERY_S = 1
+_AT_WORK_S, _AT_REST_S = 1, 5
 _MOST_TITLE = 80
 _THREADS = 40
 _EVENTS = "cellwatt_events"
@@ -29,8 +29,10 @@ def show_chat(desk: Desk) -> None:
     with problems_shown():
         thread_id = _choose(desk)
         if thread_id:
-            live: Any = st.fragment(_thread, run_every=_EVERY_S)
-            live(desk, thread_id)
+            doing = at_work(desk.api.get(f"/v1/threads/{thread_id}")["commands"], events_of(desk, thread_id))
+            busy = doing is not None
+            live: Any = st.fragment(_thread, run_every=_AT_WORK_S if busy else _AT_REST_S)
+            live(desk, thread_id, busy)
         else:
             _suggest(desk)
     if not desk.may("operator"):
@@ -114,7 +116,8 @@ def events_of(desk: Desk, thread_id: str) -> list[Doc]:
             return events
 
 
-def _thread(desk: Desk, thread_id: str) -> None:
+def _thread(desk: Desk, thread_id: str, busy: bool) -> None:
+    """Draw what has been said; when work begins or ends, the page takes up the other pace."""
     with problems_shown():
         detail = desk.api.get(f"/v1/threads/{thread_id}")
         events = events_of(desk, thread_id)
@@ -128,6 +131,8 @@ def _thread(desk: Desk, thread_id: str) -> None:
             st.caption(f":material/progress_activity: {texts.CHAT_WORKING.format(what=words(doing))}")
         if planner := planner_of(entries):
             st.caption(texts.CHAT_MODEL.format(model=planner))
+        if (doing is not None) != busy:
+            st.rerun(scope="app")
 
 
 def _entry(desk: Desk, entry: Entry) -> None:

@@ -37,10 +37,9 @@ def show_fleet(desk: Desk) -> None:
         st.info(texts.NO_SITES, icon=":material/cell_tower:")
         return
     every = every_s(len(fleet["sites"]))
-    live: Any = st.fragment(_live, run_every=every)
-    live(desk, every)
-    table: Any = st.fragment(_table, run_every=3 * every)
-    table(desk)
+    for part, seconds in ((_now, every), (_pictures, 5 * every), (_lists, 3 * every), (_table, 5 * every)):
+        live: Any = st.fragment(part, run_every=seconds)
+        live(desk)
 
 
 def every_s(sites: int) -> int:
@@ -48,10 +47,19 @@ def every_s(sites: int) -> int:
     return next((seconds for most, seconds in _EVERY_S if sites <= most), _SLOWEST_S)
 
 
-def _live(desk: Desk, every: int) -> None:
+def _now(desk: Desk) -> None:
     with problems_shown():
         fleet = desk.fleet()
         _figures(fleet)
+        st.caption(
+            texts.FLEET_AGE.format(at=moment(fleet["at"], desk.zone), every=every_s(len(fleet["sites"])))
+        )
+
+
+def _pictures(desk: Desk) -> None:
+    """Draw what changes over minutes; drawing it as often as the figures would cost the browser for nothing."""
+    with problems_shown():
+        fleet = desk.fleet()
         left, right = st.columns([3, 2])
         with left:
             _map(fleet)
@@ -62,12 +70,16 @@ def _live(desk: Desk, every: int) -> None:
             _backup(fleet)
         with right:
             _worst(fleet)
+
+
+def _lists(desk: Desk) -> None:
+    with problems_shown():
+        fleet = desk.fleet()
         left, right = st.columns(2)
         with left:
             _plans(fleet)
         with right:
             _incidents(desk, fleet)
-        st.caption(texts.FLEET_AGE.format(at=moment(fleet["at"], desk.zone), every=every))
 
 
 def _figures(fleet: Doc) -> None:

@@ -1,0 +1,117 @@
+"""The real API over HTTP on a free port, over a small installation, for the whole folder."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from psycopg.types.json import Jsonb
+
+from tests.edge.safety.examples import NOW
+from tests.services import Database, DatabaseServer
+from tests.ui.api.world import PASSWORD, World, one_person_plan, world_over
+from ui.console.api_client import ApiClient, log_in, open_http
+from ui.ops.ports import free_port
+from ui.ops.secrets import DatabaseRole
+from ui.processes.api import listening, serve
+
+PLAN = "plan-console"
+THREAD = "chat-console"
+PHONE_PLAN, PHONE_THREAD = "plan-phone", "chat-phone"  # decided by a test, so nobody else's
+INCIDENT = "incident-console"
+_START_WITHIN_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveApi:
+    """Where it answers, and one connection pool that all who ask share."""
+
+    url: str
+    http: httpx.Client
+
+    def client(self, name: str) -> ApiClient:
+        """Log somebody in."""
+        token, _ = log_in(self.http, name, PASSWORD)
+        return ApiClient(http=self.http, token=token)
+
+
+async def fill(world: World) -> None:
+    """Add plans that wait for one person's yes, conversations about them, and an open incident."""
+    await converse(world, THREAD, PLAN)
+    await converse(world, PHONE_THREAD, PHONE_PLAN)
+    world.sql(
+        "INSERT INTO incident VALUES (%s, 'site-1', 'load', %s, NULL, 4.5, 'warning', 'open', %s, '[]')",
+        INCIDENT, NOW - timedelta(hours=2), Jsonb({"expected_w": 1000.0, "measured_w": 1800.0}),
+    )  # fmt: skip
+
+
+async def converse(world: World, thread_id: str, plan_id: str) -> None:
+    """Add a conversation that ends with a plan that waits."""
+    world.thread(thread_id, "chat")
+    await world.plan(one_person_plan(plan_id), thread_id=thread_id)
+    events = [
+        (
+            "step",
+            {"run_id": "r", "tool": "fleet_state", "arguments": {}, "result": {"sites": 2}, "seconds": 0.25},
+        ),
+        (
+            "message",
+            {"run_id": "r", "text": "2 of 2 sites are online.", "planner": "policy planner", "notes": []},
+        ),
+        (
+            "interrupt",
+            {
+                "run_id": "r",
+                "kind": "approval",
+                "plan_id": plan_id,
+                "until": NOW.isoformat(),
+                "tier": "one_person",
+            },
+        ),
+    ]
+    for k, (kind, body) in enumerate(events):
+        world.sql(
+            "INSERT INTO thread_event (thread_id, at, kind, body) VALUES (%s, %s, %s, %s)",
+            thread_id, NOW + timedelta(seconds=k), kind, Jsonb(body), role=DatabaseRole.LOOP,
+        )  # fmt: skip
+
+
+async def _run(
+    database: Database, folder: Path, port: int, ready: threading.Event, stop: threading.Event
+) -> None:
+    async with _served(database, folder, port, ready):
+        while not stop.is_set():
+            await asyncio.sleep(0.05)
+
+
+@contextlib.asynccontextmanager
+async def _served(database: Database, folder: Path, port: int, ready: threading.Event) -> AsyncIterator[None]:
+    async with world_over(database, folder) as world:
+        await fill(world)
+        with listening(port) as listener:
+            serving = asyncio.create_task(serve(world.services, listener, ready.set))
+            yield
+            serving.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await serving
+
+
+@pytest.fixture(scope="package")
+def live_api(postgres_server: DatabaseServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveApi]:
+    ready, stop, port = threading.Event(), threading.Event(), free_port(18000)
+    with postgres_server.fresh() as database:
+        folder = tmp_path_factory.mktemp("console-api")
+        thread = threading.Thread(target=lambda: asyncio.run(_run(database, folder, port, ready, stop)))
+        thread.start()
+        try:
+            assert ready.wait(_START_WITHIN_S), "the API did not come up"
+            with open_http(f"http://127.0.0.1:{port}") as http:
+                yield LiveApi(url=f"http://127.0.0.1:{port}", http=http)
+        finally:
+            stop.set()
+            thread.join(_START_WITHIN_S)

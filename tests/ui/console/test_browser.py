@@ -1,0 +1,111 @@
+"""People at the console, in a real browser, against the real API: a viewer, an admin, an approver on a phone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from tests.services import service_absent
+from tests.ui.api.world import PASSWORD
+from tests.ui.console.conftest import PHONE_PLAN, PHONE_THREAD, LiveApi
+from tests.ui.console.running import start
+from tests.ui.ops.waiting import wait_for
+from ui.ops.ports import free_port
+from ui.settings import API_URL
+
+pytestmark = [pytest.mark.database, pytest.mark.browser]
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+PHONE = "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0 Mobile Safari/537.36"
+PATIENCE_MS = 60_000
+
+
+@pytest.fixture(scope="module")
+def console(live_api: LiveApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder, port = tmp_path_factory.mktemp("console"), free_port(18700)
+    process = start(folder, port, **{API_URL: live_api.url})
+    try:
+        assert wait_for((folder / "ready").exists, within_s=40.0), "the console did not come up"
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.communicate(timeout=15)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if not CHROMIUM.exists():
+        service_absent("there is no chromium; apt-get install chromium")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visits() -> list[str]:
+    """Every address that a page has asked for."""
+    return []
+
+
+def logged_in(context: BrowserContext, address: str, name: str, visits: list[str]) -> Page:
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    page.on("request", lambda request: visits.append(request.url))
+    page.goto(address)
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_test_id("stSidebarNav")).to_be_attached(timeout=PATIENCE_MS)
+    return page
+
+
+def test_a_viewer_sees_the_fleet_and_no_stop_an_admin_stops_only_with_a_reason(
+    console: str, browser: Browser, visits: list[str]
+) -> None:
+    with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
+        page = logged_in(context, console, "vic", visits)
+        expect(page.get_by_text("2 of 2").first).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.get_by_text("Feeders: import against limit")).to_be_visible(timeout=PATIENCE_MS)
+        assert page.get_by_text("Stop for all").count() == 0
+    with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
+        page = logged_in(context, f"{console}/quality", "ada", visits)
+        page.get_by_role("button", name="Stop for all").click()
+        page.get_by_role("button", name="Stop every site now").click()
+        expect(page.get_by_text("Give a reason of at least three letters.")).to_be_visible(
+            timeout=PATIENCE_MS
+        )
+        page.get_by_label("Reason (kept in the audit trail)").fill("smoke at site 1")
+        page.get_by_role("button", name="Stop every site now").click()
+        # No control process runs here: the console must say so, and not that the fleet is stopped.
+        expect(page.get_by_text("the control process has not answered yet")).to_be_visible(
+            timeout=PATIENCE_MS
+        )
+    assert {one.split("/")[2] for one in visits if one.startswith("http")} == {console.split("/")[2]}
+
+
+def test_an_approver_says_yes_on_a_phone(
+    console: str, browser: Browser, live_api: LiveApi, visits: list[str]
+) -> None:
+    with browser.new_context(viewport={"width": 390, "height": 844}, user_agent=PHONE) as context:
+        page = logged_in(context, f"{console}/chat?thread={PHONE_THREAD}", "ann", visits)
+        expect(page.get_by_text("2 of 2 sites are online.")).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.get_by_text("Discharges up to 1.5 kW (negative setpoints)").first).to_be_visible(
+            timeout=PATIENCE_MS
+        )
+        page.get_by_role("button", name="Approve").click()
+        page.get_by_role("button", name="Yes, approve").click()
+        expect(page.get_by_text("Approved. The agent goes on")).to_be_visible(timeout=PATIENCE_MS)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    plan = live_api.client("vic").get(f"/v1/plans/{PHONE_PLAN}")
+    assert [(one["approver"], one["counts"]) for one in plan["approvals"]] == [("ann", True)]

@@ -1,0 +1,160 @@
+"""Every page, drawn by Streamlit itself, against the real API."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import ui.console
+from tests.ui.api.world import PASSWORD
+from tests.ui.console.conftest import INCIDENT, PLAN, THREAD, LiveApi
+from ui.console.desk import API_URL, shared_http
+
+pytestmark = pytest.mark.database
+APP = Path(ui.console.__path__[0]) / "app.py"
+PAGES = ("fleet", "site", "incidents", "chat", "plans", "audit", "forecasts", "quality", "settings")
+
+
+def _draw(http: "httpx.Client", name: str, password: str, page: str) -> None:
+    """Log in and draw one page; Streamlit runs this function's text, so it imports what it needs."""
+    from importlib import import_module
+
+    from ui.console.api_client import log_in
+    from ui.console.desk import seated, sit_down
+
+    if seated() is None:
+        sit_down(http, *log_in(http, name, password))
+    desk = seated()
+    assert desk is not None
+    getattr(import_module(f"ui.console.views.{page}"), f"show_{page}")(desk)
+
+
+def drawn(live_api: LiveApi, who: str, page: str, **query: str) -> AppTest:
+    """Return a page as somebody sees it; no page may end in an exception."""
+    test = AppTest.from_function(_draw, args=(live_api.http, who, PASSWORD, page), default_timeout=30)
+    for name, value in query.items():
+        test.query_params[name] = value
+    test.run()
+    assert not test.exception, [one.value for one in test.exception]
+    return test
+
+
+def labels(test: AppTest) -> set[str]:
+    return {one.label for one in test.button}
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("who", ["vic", "ada"])
+def test_every_page_draws_and_stop_for_all_is_there_for_those_who_may(
+    live_api: LiveApi, who: str, page: str
+) -> None:
+    test = drawn(live_api, who, page)
+    assert ("Stop for all" in labels(test)) == (who == "ada")
+    assert not test.error
+
+
+def test_the_login_stands_before_everything(live_api: LiveApi, shared: None) -> None:
+    test = AppTest.from_file(str(APP), default_timeout=30).run()
+    assert labels(test) == {"Log in"}
+    test.text_input[0].set_value("vic")
+    test.text_input[1].set_value("wrong")
+    test.button[0].click().run()
+    assert "wrong" in test.error[0].value
+    test.text_input[1].set_value(PASSWORD)
+    test.button[0].click().run()
+    assert not test.exception
+    assert "Log out" in labels(test)
+    assert "Stop for all" not in labels(test)
+    assert test.metric[0].value == "2 of 2"
+
+
+@pytest.fixture
+def shared(live_api: LiveApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv(API_URL, live_api.url)
+    yield
+    shared_http(live_api.url).close()
+    shared_http.clear()
+
+
+def test_the_fleets_figures_by_hand(live_api: LiveApi) -> None:
+    test = drawn(live_api, "vic", "fleet")
+    # Two sites: 1029 W each; 6656 Wh above the reserve each (tests.ui.api.test_fleet works it out).
+    shown = {one.label: one.value for one in test.metric}
+    assert shown["Load"] == "2.1 kW"
+    assert shown["Spare energy"] == "13.3 kWh"
+    assert shown["Below reserve"] == "0"
+
+
+def test_a_site_shows_its_voltage_and_that_it_is_simulated(live_api: LiveApi) -> None:
+    test = drawn(live_api, "vic", "site", site="site-2")
+    assert test.selectbox[0].value == "site-2"
+    shown = {one.label: one.value for one in test.metric}
+    assert shown["Backup"] == "9.00 h"
+    assert shown["Must keep"] == "4.00 h"
+
+
+def test_an_unknown_site_says_to_choose_one(live_api: LiveApi) -> None:
+    assert "site-99" in drawn(live_api, "vic", "site", site="site-99").warning[0].value
+
+
+@pytest.mark.parametrize(("who", "may"), [("vic", False), ("olga", False), ("ann", True)])
+def test_only_an_approver_sees_approve_and_decline(live_api: LiveApi, who: str, may: bool) -> None:
+    found = labels(drawn(live_api, who, "plans", plan=PLAN))
+    assert ("Yes, approve" in found) == may
+    assert ("Decline this plan" in found) == may
+
+
+def test_a_conversation_shows_steps_answer_and_the_card_that_waits(live_api: LiveApi) -> None:
+    test = drawn(live_api, "ann", "chat", thread=THREAD)
+    assert next(one.label for one in test.expander) == "fleet state · 0.25 s"
+    assert any("2 of 2 sites are online." in one.value for one in test.markdown)
+    assert "Yes, approve" in labels(test)
+    assert len(test.chat_input) == 1
+    assert not drawn(live_api, "vic", "chat", thread=THREAD).chat_input
+
+
+def test_a_question_opens_a_thread_that_holds_it(live_api: LiveApi) -> None:
+    test = drawn(live_api, "olga", "chat")
+    test.chat_input[0].set_value("Which incidents are open?").run()
+    assert not test.exception
+    thread_id = test.query_params["thread"]
+    found = live_api.client("vic").get(f"/v1/threads/{thread_id}")
+    assert found["commands"][0]["body"]["text"] == "Which incidents are open?"
+    assert found["commands"][0]["who"] == "olga"
+
+
+def test_an_incident_is_taken_by_who_presses(live_api: LiveApi) -> None:
+    test = drawn(live_api, "olga", "incidents", incident=INCIDENT)
+    assert any("measured w: **1800**" in one.value for one in test.markdown)
+    next(one for one in test.button if one.label == "Assign to me").click().run()
+    assert live_api.client("vic").get(f"/v1/incidents/{INCIDENT}")["assignee"] == "olga"
+    assert "Assign to me" not in labels(drawn(live_api, "vic", "incidents", incident=INCIDENT))
+
+
+def test_the_record_is_checked_for_who_asks(live_api: LiveApi) -> None:
+    test = drawn(live_api, "olga", "audit")
+    next(one for one in test.button if one.label == "Check the hash chain").click().run()
+    assert test.success[0].value.startswith("Sound: all ")
+    assert "takes the role operator" in drawn(live_api, "vic", "audit").info[0].value
+
+
+def test_an_admin_adds_a_user_and_others_see_no_such_tab(live_api: LiveApi) -> None:
+    assert [one.label for one in drawn(live_api, "olga", "settings").tabs] == ["My account"]
+    assert [one.label for one in drawn(live_api, "ann", "settings").tabs] == ["My account", "Modes"]
+    test = drawn(live_api, "ada", "settings")
+    form = {one.label: one for one in test.text_input}
+    form["First password (at least 10 characters)"].set_value("a long first password")
+    next(one for one in test.text_input if one.label == "Name").set_value("newcomer")
+    next(one for one in test.button if one.label == "Add").click().run()
+    users = {one["name"]: one["role"] for one in live_api.client("ada").get("/v1/users")}
+    assert users["newcomer"] == "viewer"
+
+
+def test_stop_for_all_is_explained_before_it_is_confirmed(live_api: LiveApi) -> None:
+    test = drawn(live_api, "olga", "quality")
+    assert "Stop every site now" not in labels(test)
+    next(one for one in test.button if one.label == "Stop for all").click().run()
+    assert "Stop every site now" in labels(test)
+    assert any("returns to float" in one.value for one in test.markdown)
