@@ -28,6 +28,7 @@ from telemetry.ingest_store import Batch, store_batch
 from telemetry.model.site import SiteId
 from telemetry.rollup_store import MOST_BUCKETS, roll_up_due
 from telemetry.spill import Message, Spill
+from telemetry.watch import Watch
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ class Ingest:
         now: Domain time.
         spill: Where messages wait on disk while the database is away; None: they wait in memory and at the broker.
         reconnect: Makes the broker send again what was not acknowledged.
+        watch: Remembers each site's last readings; told there whether this worker is the only one.
         worker: Named as the source of the events that tell of a spill.
     """
 
@@ -102,6 +104,7 @@ class Ingest:
     spill: Spill | None = None
     reconnect: Callable[[], None] = lambda: None
     worker: str = "svc-ingest"
+    watch: Watch = field(default_factory=Watch)
     counts: IngestCounts = field(default_factory=IngestCounts)
     _taken: list[Taken] = field(default_factory=list)
     _bytes: int = 0
@@ -269,8 +272,9 @@ class Ingest:
         """Store messages; one that the database will not take is found by halving and set aside alone."""
         now = self.now()
         try:
-            batch = to_batch(messages)
+            batch = to_batch(messages, self.watch)
             marks = store_batch(connection, batch, now, self._known_days)
+            self.watch.accept()
         except (psycopg.DataError, psycopg.IntegrityError, OverflowError, ValueError) as error:
             self._known_days.clear()
             if len(messages) > 1:

@@ -67,6 +67,12 @@ def to_matrix(floats: Sequence[tuple[float | None, ...]]) -> npt.NDArray[np.floa
     return np.array(floats, dtype=np.float64).reshape(len(floats), len(FLOATS))
 
 
+def possible(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the numbers with those outside their range taken out (NaN)."""
+    with np.errstate(invalid="ignore"):
+        return np.where((values < _LOW) | (values > _HIGH), np.nan, values)
+
+
 def is_doubtful(
     values: npt.NDArray[np.float64], wires: Sequence[ReadingWire], arrived: Sequence[datetime]
 ) -> npt.NDArray[np.bool_]:

@@ -1,0 +1,175 @@
+"""Quality over time: what a reading says beside the readings before it, for a whole batch in a few array operations.
+
+A site's memory is its last eleven readings and its `Track`. A batch is judged against that memory and changes it only
+when `accept` says that the batch is stored: a batch that comes again is judged as it was the first time.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from telemetry.order import Doubt, Stamp, Track, follow
+from telemetry.quality import BALANCE_TOLERANCE_FRAC, BALANCE_TOLERANCE_W
+from telemetry.rows import FLOATS
+
+STUCK_AFTER = 12  # readings with the same value: two minutes at one in ten seconds
+_DEPTH = STUCK_AFTER - 1
+_STUCK_WITHIN_S = 3_600.0
+_STUCK_LEAST_W = 50.0  # a sensor that says nothing flows may well be right
+_SPIKE_WITHIN_S = 120.0
+# More than the thing itself can change between two readings at most two minutes apart: thermal mass, C-rate, ageing [I].
+_JUMPS: Mapping[str, float] = {"battery_c": 8.0, "ambient_c": 12.0, "soc_frac": 0.15, "soh_frac": 0.10}
+_LOAD_JUMP_W, _LOAD_JUMP_FRAC = 2_000.0, 2.0  # air conditioning and a busy cell are well below
+_AT = {name: place for place, name in enumerate(FLOATS)}
+Doubts = dict[int, list[tuple[str, str]]]  # by place in the batch: field and reason
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """Samples of a batch in the order of arrival: `values` shape (samples, `FLOATS`), `at_s` since 1970."""
+
+    site_ids: Sequence[str]
+    values: npt.NDArray[np.float64]
+    at_s: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A message's place among the samples, and what `order.follow` needs."""
+
+    first: int
+    site_id: str
+    boot_id: str
+    stamps: Sequence[Stamp]
+    arrived_at: datetime
+
+
+@dataclass(slots=True)
+class Watch:
+    """The memory of all sites of a worker.
+
+    Args:
+        sole: Whether this worker sees every message of a site. With several workers on the shared subscription it sees
+            a part of them, and sequence numbers that it misses are no gap.
+    """
+
+    sole: bool = True
+    _places: dict[str, int] = field(default_factory=dict)
+    _values: Floats = field(default_factory=lambda: np.empty((0, _DEPTH, len(FLOATS)), np.float32))
+    _at_s: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty((0, _DEPTH)))
+    _tracks: dict[str, Track] = field(default_factory=dict)
+    _staged: tuple[npt.NDArray[np.intp], Floats, npt.NDArray[np.float64]] | None = None
+    _staged_tracks: dict[str, Track] = field(default_factory=dict)
+
+    def judge(self, series: Series, told: Sequence[Told]) -> Doubts:
+        """Return what is doubtful, by place; `accept` makes the batch part of the memory."""
+        doubts: Doubts = {}
+        self._staged_tracks = {}
+        for message in told:
+            for place, name, reason in self._follow(message):
+                doubts.setdefault(message.first + place, []).append((name, reason))
+        for name, reason, where in self._compare(series):
+            for place in np.flatnonzero(where).tolist():
+                doubts.setdefault(place, []).append((name, reason))
+        return doubts
+
+    def accept(self) -> None:
+        """Make the batch judged last part of the memory."""
+        if self._staged is not None:
+            places, values, at_s = self._staged
+            self._values[places], self._at_s[places] = values, at_s
+            self._staged = None
+        self._tracks |= self._staged_tracks
+        self._staged_tracks = {}
+
+    def _follow(self, message: Told) -> list[Doubt]:
+        before = self._staged_tracks.get(message.site_id) or self._tracks.get(message.site_id)
+        track, doubts = follow(before, message.boot_id, message.stamps, message.arrived_at)
+        self._staged_tracks[message.site_id] = track
+        return doubts if self.sole else [doubt for doubt in doubts if doubt.name != "sequence"]
+
+    def _compare(self, series: Series) -> list[tuple[str, str, npt.NDArray[np.bool_]]]:
+        """Lay each site's memory before its new samples, and look back from every sample."""
+        places = self._places_of(series.site_ids)
+        sites, row_of = np.unique(places, return_inverse=True)
+        order = np.argsort(row_of, kind="stable")
+        counts = np.bincount(row_of)
+        starts = np.concatenate(([0], np.cumsum(counts + _DEPTH)))[:-1]
+        line = np.arange(_DEPTH)
+        remembered = (starts[:, None] + line).ravel()
+        within = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+        new = np.empty(len(order), np.intp)
+        new[order] = np.repeat(starts + _DEPTH, counts) + within
+        values = np.empty((len(order) + len(remembered), len(FLOATS)), np.float32)
+        at_s = np.empty(len(values))
+        values[remembered] = self._values[sites].reshape(-1, len(FLOATS))
+        at_s[remembered] = self._at_s[sites].ravel()
+        values[new], at_s[new] = series.values, series.at_s
+        last = starts + counts + line[:, None]  # the newest eleven of each site
+        self._staged = (sites, values[last.T], at_s[last.T])
+        with np.errstate(invalid="ignore"):
+            return [*_spikes(values, at_s, new), *_stuck(values, at_s, new)]
+
+    def _places_of(self, site_ids: Sequence[str]) -> npt.NDArray[np.intp]:
+        known = self._places
+        places = np.fromiter(
+            (known.setdefault(each, len(known)) for each in site_ids), np.intp, len(site_ids)
+        )
+        if len(known) > len(self._values):
+            more = max(len(known), 2 * len(self._values)) - len(self._values)
+            empty = np.full((more, _DEPTH, len(FLOATS)), np.nan, np.float32)
+            self._values = np.concatenate((self._values, empty))
+            self._at_s = np.concatenate((self._at_s, np.full((more, _DEPTH), np.nan)))
+        return places
+
+
+def _spikes(
+    values: Floats, at_s: npt.NDArray[np.float64], new: npt.NDArray[np.intp]
+) -> list[tuple[str, str, npt.NDArray[np.bool_]]]:
+    """A value far from both values before it; a step is told once, since its second value agrees with its first."""
+    age_s = at_s[new] - at_s[new - 2]
+    recent = (age_s >= 0.0) & (age_s <= 2.0 * _SPIKE_WITHIN_S)
+    found = []
+    for name in (*_JUMPS, "load_w"):
+        now, one, two = (values[new - back, _AT[name]] for back in (0, 1, 2))
+        if name == "load_w":
+            limit: Floats | float = _LOAD_JUMP_W + _LOAD_JUMP_FRAC * np.abs(one)
+        else:
+            limit = _JUMPS[name]
+        spike = recent & (np.abs(now - one) > limit) & (np.abs(now - two) > limit)
+        found.append((name, "spike: far from the two readings before it", spike))
+    return found
+
+
+def _stuck(
+    values: Floats, at_s: npt.NDArray[np.float64], new: npt.NDArray[np.intp]
+) -> list[tuple[str, str, npt.NDArray[np.bool_]]]:
+    """The same value again and again while the power balance says that it must have moved.
+
+    A rectifier at its limit or a controller that holds the grid's power is steady too, and the balance agrees with it.
+    """
+    window = new[:, None] + np.arange(-_DEPTH, 1)
+    recent = at_s[new] - at_s[new - _DEPTH] <= _STUCK_WITHIN_S
+    grid, aux, rectifier, load, battery, pv = (
+        values[window, _AT[name]]
+        for name in ("grid_w", "aux_ac_w", "rectifier_w", "load_w", "battery_w", "pv_w")
+    )
+    sun = np.nan_to_num(pv)
+    expected = {
+        "rectifier_w": (rectifier, load + battery - sun),
+        "load_w": (load, rectifier + sun - battery),
+        "grid_w": (grid, rectifier + np.nan_to_num(aux)),
+    }
+    found = []
+    for name, (measured, should) in expected.items():
+        value = measured[:, -1]
+        moved = should.max(axis=1) - should.min(axis=1)
+        same = (measured == value[:, None]).all(axis=1) & (np.abs(value) > _STUCK_LEAST_W)
+        tolerance_w = BALANCE_TOLERANCE_W + BALANCE_TOLERANCE_FRAC * np.abs(value)
+        reason = f"stuck: the same value {STUCK_AFTER} times while the power balance moved"
+        found.append((name, reason, recent & same & (moved > tolerance_w)))
+    return found
