@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
+WORKERS ?= 2
 
 .PHONY: run demo test lint proof bench eval check-services clean
 
@@ -14,7 +15,7 @@ demo: $(READY)           ## one evening peak, from forecast to report, without a
 	@$(BIN)/cellwatt demo $(ARGS)
 
 test: $(READY) services lint  ## every check in its small form
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 lint: $(READY)           ## style, types, imports
 	$(BIN)/ruff check .

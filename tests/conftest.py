@@ -8,6 +8,13 @@ from tests.network_guard import NetworkGuard
 from tests.services import Broker, Database, DatabaseServer, running_broker, running_database_server
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Side by side (`pytest -n 2 --dist loadgroup`), a file's tests share a worker, and so do all end-to-end tests."""
+    for item in items:
+        folder = item.path.parent.name
+        item.add_marker(pytest.mark.xdist_group("e2e" if folder == "e2e" else item.path.as_posix()))
+
+
 @pytest.fixture(scope="session")
 def network_guard() -> NetworkGuard:
     guard = NetworkGuard()
