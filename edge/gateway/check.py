@@ -168,6 +168,9 @@ async def check_devices(file: GatewayFile) -> list[Finding]:
     if sample.soc_frac is None or sample.battery_c is None:
         fix = "give a device that reports SoC and battery temperature: without them every schedule is refused"
         findings.append(Finding(what="battery", found="SoC or temperature is not measured", fix=fix))
+    if file.site.shed.loads and sample.load_shed is None:
+        fix = "use a profile with a writable load_shed point, or remove site.shed.loads: no load can be shed"
+        findings.append(Finding(what="load shedding", found="the controller has no load_shed point", fix=fix))
     if sample.alarms:
         fix = "clear the alarms at the cabinet"
         findings.append(Finding(what="alarms", found=", ".join(sample.alarms), fix=fix))

@@ -11,6 +11,7 @@ import msgspec
 
 from edge.gateway.limits import OwnLimits
 from edge.gateway.recharge import RechargeRule
+from edge.gateway.shed import ShedRule
 from telemetry.model.errors import ControlError
 from telemetry.model.site import SiteId, SiteMode
 
@@ -64,6 +65,7 @@ class SiteConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     mode: SiteMode = SiteMode.SHADOW
     highest_mode: SiteMode = SiteMode.SHADOW
     recharge: RechargeRule = RechargeRule()
+    shed: ShedRule = ShedRule()
     pacing: Pacing = Pacing()
     fault_alarms: tuple[str, ...] = (
         "battery_string_open",

@@ -31,6 +31,7 @@ from edge.gateway.plausible import SCANS, doubt
 from edge.gateway.recharge import Recharge, is_full, plan_recharge, recharge_w
 from edge.gateway.recorder import Recorder
 from edge.gateway.runner import run_core
+from edge.gateway.shedder import Shedder
 from edge.gateway.uplink import Uplink
 from edge.modbus.port import DeviceError, FieldSample, SitePort
 from edge.plan import Acknowledgement, AckVerdict
@@ -73,6 +74,7 @@ class GatewayCore:
         self.recorder = Recorder(config, boot_id, self.memory, self.outbox, local_lock)
         self._orders = Orders(self, self._lock)
         self._cabinet = Cabinet(port, timedelta(seconds=config.pacing.revert_s))
+        self._shedder = Shedder(port, config.shed, config.limits, self.outbox.event)
         self._loop: Loop = start_loop(port.capabilities, config.limits)
         self.duties: roster.Roster = ()
         self._recharge: Recharge | None = None
@@ -150,6 +152,8 @@ class GatewayCore:
                 await self.act(sample, now)
             except DeviceError as error:
                 await self._enter_fault(now, str(error), deaf=True)
+            if not (self.deaf or self.recorder.local_lock):
+                await self._shedder.step(sample, now)
             self.tell_state(now)
         self.recorder.flush_when_due(tick)
 

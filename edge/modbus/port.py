@@ -68,6 +68,7 @@ class FieldSample:
     alarms: tuple[str, ...] = ()
     local_lock: bool = False
     rectifier_modules_ok: int | None = None
+    load_shed: int | None = None  # non-critical loads that are off, one bit each, read back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +135,13 @@ class SitePort(Protocol):
         """Limit the battery's discharging current, A, zero or more; returns the value read back.
 
         A BMS-side ceiling only, never the way to discharge: that is the rectifier's voltage.
+        """
+        ...
+
+    async def write_load_shed(self, mask: int) -> int:
+        """Switch the non-critical loads whose bit is set off and the others on; returns the mask read back.
+
+        Priority outputs only: the load and battery contactors of DOMAIN.md are not on the list.
         """
         ...
 

@@ -51,7 +51,7 @@ def assemble(values: dict[str, float | None], alarms: tuple[str, ...]) -> FieldS
         raise DeviceError("site", f"no device measures {', '.join(absent)}")
     bus_v, battery_a = float(values["bus_v"] or 0.0), float(values["battery_a"] or 0.0)
     battery_w = values.get("battery_w")
-    modules = values.get("rectifier_modules_ok")
+    modules, shed = values.get("rectifier_modules_ok"), values.get("load_shed")
     strings = (values.get(name) for name in STRINGS)
     return FieldSample(
         bus_v=bus_v,
@@ -77,4 +77,5 @@ def assemble(values: dict[str, float | None], alarms: tuple[str, ...]) -> FieldS
         alarms=alarms,
         local_lock=(values.get("local_lock") or 0.0) > 0.5,
         rectifier_modules_ok=None if modules is None else int(modules),
+        load_shed=None if shed is None else int(shed),
     )

@@ -58,6 +58,9 @@ def modbus_link(spec: DeviceSpec) -> Link:
     return PymodbusLink.tcp(spec.host, spec.port, timeout, rtu_framing=spec.rtu_over_tcp)
 
 
+_READ_BACK = frozenset({"rectifier_set_v", "load_shed"})  # writable points that every scan reads
+
+
 @dataclass(frozen=True, slots=True)
 class _Block:
     """Points that one request reads."""
@@ -76,7 +79,7 @@ class _Rectifier:
 
 def _rectifier(device: Device, profile: Profile) -> _Rectifier:
     """Return a controller with its scan laid out: what it measures and the voltage in force."""
-    scanned = [p for p in profile.points.values() if not p.writable or p.name == "rectifier_set_v"]
+    scanned = [p for p in profile.points.values() if not p.writable or p.name in _READ_BACK]
     scanned = [p for p in scanned if p.name not in {"lvd_v", "boost_v"}]
     return _Rectifier(
         device,
@@ -252,6 +255,10 @@ class ModbusSitePort:
     async def write_discharge_limit_a(self, amps: float) -> float:
         self._may_write()
         return await self._write_point("discharge_limit_a", amps)
+
+    async def write_load_shed(self, mask: int) -> int:
+        self._may_write()
+        return int(await self._write_point("load_shed", mask))
 
     async def write_inverter_w(self, power_w: float, revert: timedelta) -> float:
         model = self._inverter()

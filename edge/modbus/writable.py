@@ -9,6 +9,7 @@ WRITABLE: dict[str, tuple[float, float]] = {
     "rectifier_set_v": (43.0, 57.0),
     "charge_limit_a": (0.0, 2000.0),
     "discharge_limit_a": (0.0, 2000.0),
+    "load_shed": (0.0, 255.0),
     "revert_s": (1.0, 900.0),
     "inverter_set_w": (-100_000.0, 100_000.0),
     "inverter_revert_s": (1.0, 900.0),

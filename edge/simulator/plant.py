@@ -57,6 +57,7 @@ class Plant:
         self._heat_j_per_c = np.array([c.heat_j_per_c_ah for c in per_ah]) * bank_ah
         self._cooling_w_per_c = np.array([c.cooling_w_per_c_ah for c in per_ah]) * bank_ah
         self._compensation_v_per_c = np.array([c.counter_v_per_c * c.cells for c in per_ah])
+        self._shed_frac = np.array([(*spec.shed_shares, *(0.0,) * 8)[:8] for spec in specs])
         self.own_charge_limit_a = self._of("charge_limit_a")
         self.commands = Commands(
             rectifier_v=self.float_v.copy(),
@@ -65,6 +66,7 @@ class Plant:
             discharge_limit_a=np.full(n, _NEVER),
             inverter_w=np.zeros(n),
             inverter_revert_s=np.zeros(n),
+            load_shed=np.zeros(n, dtype=np.int64),
             silent_s=np.zeros(n),
         )
         self.hardware = Hardware(
@@ -142,6 +144,7 @@ class Plant:
     def step(self, drive: Drive, dt_s: float) -> None:
         """Advance every site by `dt_s` seconds (1 s or less under control, minutes for history)."""
         self._timers(drive, dt_s)
+        drive = self._shed(drive, dt_s)
         limit_w = self._rectifier(dt_s)
         inp = self._bus_input(drive, limit_w, dt_s)
         solved = solve_bus(inp)
@@ -164,10 +167,18 @@ class Plant:
         alone = cmd.silent_s > self.settings.comm_loss_s
         cmd.charge_limit_a = np.where(alone, self.own_charge_limit_a, cmd.charge_limit_a)
         cmd.discharge_limit_a = np.where(alone, _NEVER, cmd.discharge_limit_a)
+        cmd.load_shed = np.where(alone, 0, cmd.load_shed)
         cmd.inverter_revert_s = np.maximum(cmd.inverter_revert_s - dt_s, 0.0)
         cmd.inverter_w = np.where(cmd.inverter_revert_s > 0.0, cmd.inverter_w, 0.0)
         wanted = ~st.mains & (self.genset_rated_w > 0.0) & (st.fuel_l > 0.0) & ~hw.genset_fails
         st.genset_run_s = np.where(wanted, st.genset_run_s + dt_s, 0.0)
+
+    def _shed(self, drive: Drive, dt_s: float) -> Drive:
+        """Return the drive without the loads whose priority output is off."""
+        off = (self.commands.load_shed[:, None] >> np.arange(self._shed_frac.shape[1])) & 1
+        shed_w = drive.load_w * (off * self._shed_frac).sum(axis=1)
+        self.state.energy.shed += shed_w * dt_s / 3600.0
+        return replace(drive, load_w=drive.load_w - shed_w)
 
     def _rectifier(self, dt_s: float) -> Floats:
         """Return the power limit now: none without AC, walking in after it returns."""

@@ -39,6 +39,7 @@ class Energy:
     battery: Floats  # at the terminals
     battery_loss: Floats
     unserved: Floats
+    shed: Floats  # switched off on request, not in `unserved`
 
     @staticmethod
     def zeros(sites: int) -> Energy:
@@ -55,6 +56,7 @@ class Commands:
     discharge_limit_a: Floats
     inverter_w: Floats  # AC, charging positive
     inverter_revert_s: Floats
+    load_shed: Ints  # priority outputs that are off, one bit each
     silent_s: Floats  # since the controller last heard a request
 
 

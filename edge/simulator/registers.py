@@ -37,6 +37,7 @@ _OWN: dict[str, Callable[[Plant, int, float], float]] = {
     "revert_left_s": lambda plant, k, _: math.ceil(plant.commands.revert_s[k]),
     "charge_limit_a": lambda plant, k, _: min(plant.commands.charge_limit_a[k], 1000.0),
     "discharge_limit_a": lambda plant, k, _: min(plant.commands.discharge_limit_a[k], 1000.0),
+    "load_shed": lambda plant, k, _: float(plant.commands.load_shed[k]),
     "lvd_v": lambda plant, _k, _: plant.settings.lvd_v,
     "boost_v": lambda plant, k, _: plant.max_v[k],
 }
@@ -134,3 +135,5 @@ class RectifierRegisters:
             cmd.charge_limit_a[k] = value
         elif name == "discharge_limit_a":
             cmd.discharge_limit_a[k] = value
+        elif name == "load_shed":
+            cmd.load_shed[k] = int(value)

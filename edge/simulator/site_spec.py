@@ -27,6 +27,7 @@ class SiteSpec:
     latitude: float = 45.46
     longitude: float = 9.19
     controller: Controller = "fine"
+    shed_shares: tuple[float, ...] = (0.20, 0.15)  # of the load, behind priority outputs 0, 1, ... [I]
     initial_soc_frac: float = 0.98
     initial_soh_frac: float = 1.0
 
