@@ -24,7 +24,6 @@ from ui.console.api_client import (
 from ui.console.formats import now_of, zone_of
 
 API_URL = "CELLWATT_API_URL"
-MAP_STYLE = "CELLWATT_MAP_STYLE"
 _REFUSED = {403: texts.MAY_NOT, 404: texts.NOT_THERE, 409: texts.NOT_NOW, 429: texts.TOO_FAST}
 ROLES = ("viewer", "operator", "approver", "admin")
 _CLIENT, _ME, _ZONE = "cellwatt_client", "cellwatt_me", "cellwatt_zone"

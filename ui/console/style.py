@@ -6,6 +6,8 @@ CSS = """
 [data-testid="stMetricValue"] { font-size: 1.5rem; }
 .st-key-stop_for_all button, .st-key-confirm_stop button { background: #B3261E; border-color: #B3261E; color: #fff; }
 .st-key-stop_for_all button:hover, .st-key-confirm_stop button:hover { background: #8C1D18; border-color: #8C1D18; color: #fff; }
+/* Streamlit's own "Stop" ends the drawing of a page; beside "Stop for all" it would be taken for something else. */
+[data-testid="stStatusWidget"] button { display: none; }
 .flow { width: 100%; max-width: 640px; }
 @media (max-width: 640px) {
   .stMainBlockContainer { padding-left: 0.8rem; padding-right: 0.8rem; }
