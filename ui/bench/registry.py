@@ -82,6 +82,13 @@ def benchmarks() -> tuple[Benchmark, ...]:
             simulated=False,
             run=_backtest_dispatch,
         ),
+        Benchmark(
+            kind="backtest",
+            name="microgrid",
+            summary="sites with battery, mains and generator (pymgrid25), planned hourly, beside published costs",
+            simulated=True,
+            run=_backtest_microgrid,
+        ),
     )
 
 
@@ -257,3 +264,10 @@ def _backtest_dispatch(request: Request, progress: Progress) -> Raw:
     # Two months say little about two years; their profit is no part of the two years' goal.
     goals = {key: goal for key, goal in raw["goals"].items() if key != "epf_np_perfect_profit_currency"}
     return reported({**raw, "goals": goals}, "epf_np_blend_of_perfect_frac")
+
+
+def _backtest_microgrid(request: Request, progress: Progress) -> Raw:
+    from ui.bench.backtest_microgrid import run
+
+    tell = telling(run, progress)
+    return run(request.data("pymgrid25"), small=request.small, **tell)
