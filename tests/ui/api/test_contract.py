@@ -169,3 +169,36 @@ def test_every_operation_answers_as_promised(running: Running) -> None:
         (method.upper(), path) for path, item in running.document["paths"].items() for method in item
     }
     assert set(prober.asked) == everything - ENDLESS - SELF_DEFEATING
+
+
+def test_what_one_operation_makes_the_next_ones_can_use(running: Running) -> None:
+    session = requests.Session()
+    session.headers["Authorization"] = f"Bearer {running.token}"
+    schema = schemathesis.openapi.from_dict(running.document)
+    for method, path in ENDLESS | SELF_DEFEATING:
+        schema = schema.exclude(method=method, path=path)
+    followed: dict[str, set[int]] = defaultdict(set)
+
+    class Machine(schema.as_state_machine()):  # type: ignore[misc]
+        """Follows the links that lie in the document's shapes: what is made is shown, changed and ended."""
+
+        def get_call_kwargs(self, case: Case[Any]) -> dict[str, Any]:
+            return {"base_url": running.url, "session": session, "timeout": 20}
+
+        def validate_response(self, response: Any, case: Case[Any], **_: Any) -> None:
+            followed[f"{case.method.upper()} {case.path}"].add(response.status_code)
+            case.validate_response(response, checks=CHECKS)
+
+    Machine.run(
+        settings=settings(
+            max_examples=5 * EXAMPLES,
+            stateful_step_count=6,
+            derandomize=True,
+            database=None,
+            deadline=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+    )
+    # Something made a moment ago was found again by an id that no generator could have guessed.
+    assert any("{" in route and min(statuses) < 300 for route, statuses in followed.items())
