@@ -112,7 +112,7 @@ def test_status_names_each_process(up: Up) -> None:
         text=True,
         check=True,
     ).stdout
-    for name in ("postgres", "mosquitto", "ingest", "control", "api", "simulate", "loop"):
+    for name in ("postgres", "mosquitto", "ingest", "control", "api", "console", "simulate", "loop"):
         assert re.search(rf"^{name} +running", said, re.MULTILINE), said
 
 
