@@ -38,13 +38,14 @@ def test_every_site_gives_its_lower_load_and_no_more() -> None:
     assert gentle.plan_id == "p-gentle"
 
 
-def test_the_envelope_is_exactly_the_plan() -> None:
+def test_the_envelope_is_the_plan_and_a_quarter_of_room_for_each_site() -> None:
+    """1897 W over six quarter hours, 2845.5 Wh, and 25 % of either on top; the totals have no room."""
     deep = plans(World()).plans[0]
     bounds = deep.envelope.sites[0]
     assert (bounds.min_w, bounds.max_w, bounds.max_discharge_wh, bounds.max_charge_wh) == (
-        -1897.0,
+        -2371.25,
         0.0,
-        2845.5,
+        3556.875,
         0.0,
     )
     assert (deep.envelope.total_min_w, deep.envelope.total_discharge_wh) == (-7588.0, 4 * 2845.5)

@@ -62,6 +62,13 @@ def benchmarks() -> tuple[Benchmark, ...]:
             run=_api,
         ),
         Benchmark(
+            kind="bench",
+            name="ingest",
+            summary="MQTT to SQL: 5,000 messages a second, loss, time to visible, CPU beside the floor",
+            simulated=True,
+            run=_ingest,
+        ),
+        Benchmark(
             kind="backtest",
             name="forecast",
             summary="load forecasts on real series, each day from the days before it",
@@ -88,6 +95,13 @@ def benchmarks() -> tuple[Benchmark, ...]:
             summary="sites with battery, mains and generator (pymgrid25), planned hourly, beside published costs",
             simulated=True,
             run=_backtest_microgrid,
+        ),
+        Benchmark(
+            kind="eval",
+            name="agent",
+            summary="the agent's choices on written cases: tool, arguments, grounding, unsafe calls",
+            simulated=True,
+            run=_eval_agent,
         ),
     )
 
@@ -235,6 +249,16 @@ def _api(request: Request, progress: Progress) -> Raw:
     return reported(raw, "api_latest_state_p95_ms", "api_site_window_p95_ms")
 
 
+def _ingest(request: Request, progress: Progress) -> Raw:
+    from ui.bench.ingest import run
+
+    if request.small:
+        raw = run(rate=500.0, seconds=5.0, sites=request.sites or 10, progress=progress)
+        # At a tenth of the load fixed costs of a process weigh more than messages, in the floor as in ingest.
+        return reported(raw, "ingest_cpu_over_floor_ratio", "ingest_visible_p99_s", "ingest_sent_readings_per_s")
+    return run(sites=request.sites or 50, progress=progress)
+
+
 def _backtest_forecast(request: Request, progress: Progress) -> Raw:
     from ui.bench.backtest_forecast import PARTS, run
 
@@ -271,3 +295,13 @@ def _backtest_microgrid(request: Request, progress: Progress) -> Raw:
 
     tell = telling(run, progress)
     return run(request.data("pymgrid25"), small=request.small, **tell)
+
+
+def _eval_agent(request: Request, progress: Progress) -> Raw:
+    from pathlib import Path
+
+    from ui.bench.eval_agent import run
+
+    options = request.options or {}
+    cases = Path(options.get("cases", "tests/agents/cases/seed.toml"))
+    return run(options.get("model", "policy"), cases, **telling(run, progress))
