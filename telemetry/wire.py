@@ -37,7 +37,7 @@ class Wire(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True
     """Base of all wire types."""
 
 
-class ReadingWire(Wire, frozen=True):
+class ReadingWire(Wire, frozen=True, gc=False):
     """One sample inside a telemetry message; see `telemetry.model.reading.Reading`."""
 
     sequence: Count
@@ -64,7 +64,7 @@ class ReadingWire(Wire, frozen=True):
     alarms: Annotated[tuple[str, ...], msgspec.Meta(max_length=64)] = ()
 
 
-class TelemetryMessage(Wire, frozen=True):
+class TelemetryMessage(Wire, frozen=True, gc=False):
     """`cbs/v1/{site_id}/telemetry`: several readings of one boot of one site."""
 
     v: int

@@ -97,6 +97,13 @@ def benchmarks() -> tuple[Benchmark, ...]:
             run=_backtest_microgrid,
         ),
         Benchmark(
+            kind="backtest",
+            name="citylearn",
+            summary="five homes' batteries planned together (citylearn2022), scored beside the reference rule",
+            simulated=False,
+            run=_backtest_citylearn,
+        ),
+        Benchmark(
             kind="eval",
             name="agent",
             summary="the agent's choices on written cases: tool, arguments, grounding, unsafe calls",
@@ -255,7 +262,9 @@ def _ingest(request: Request, progress: Progress) -> Raw:
     if request.small:
         raw = run(rate=500.0, seconds=5.0, sites=request.sites or 10, progress=progress)
         # At a tenth of the load fixed costs of a process weigh more than messages, in the floor as in ingest.
-        return reported(raw, "ingest_cpu_over_floor_ratio", "ingest_visible_p99_s", "ingest_sent_readings_per_s")
+        return reported(
+            raw, "ingest_cpu_over_floor_ratio", "ingest_visible_p99_s", "ingest_sent_readings_per_s"
+        )
     return run(sites=request.sites or 50, progress=progress)
 
 
@@ -305,3 +314,10 @@ def _eval_agent(request: Request, progress: Progress) -> Raw:
     options = request.options or {}
     cases = Path(options.get("cases", "tests/agents/cases/seed.toml"))
     return run(options.get("model", "policy"), cases, **telling(run, progress))
+
+
+def _backtest_citylearn(request: Request, progress: Progress) -> Raw:
+    from ui.bench.backtest_citylearn import run
+
+    tell = telling(run, progress)
+    return run(request.data("citylearn2022"), small=request.small, **tell)
