@@ -33,6 +33,7 @@ OPEN = frozenset(
 )
 OPEN_FILES = ("/m/style.css", "/m/manifest.webmanifest", "/m/icon.svg")  # the look of the login page, no data
 UPLOAD = "/v1/telemetry"
+LIBRARY = "/v1/knowledge/documents"
 _MOST_REMEMBERED = 5_000
 
 
@@ -131,7 +132,8 @@ class Gate:
                 )
                 await answer(scope, receive, send)
                 return
-        most = self._settings.max_upload_bytes if path == UPLOAD else self._settings.max_body_bytes
+        larger = {UPLOAD: self._settings.max_upload_bytes, LIBRARY: self._settings.max_document_bytes}
+        most = larger.get(path, self._settings.max_body_bytes) if principal else self._settings.max_body_bytes
         await self._bounded(scope, receive, send, most)
 
     async def _bounded(self, scope: Scope, receive: Receive, send: Send, most: int) -> None:

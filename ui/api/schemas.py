@@ -3,7 +3,7 @@
 Unknown keys are errors in what comes in. Lists come in pages: pass `next_cursor` as `cursor` to get the next one.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
@@ -15,7 +15,12 @@ ItemT = TypeVar("ItemT")
 _FIRST, _LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
+    """Return a text that a database can hold.
+
+    Raises:
+        ValueError: It holds what none can.
+    """
     if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
         raise ValueError("must not hold NUL or lone surrogates")
     return text
@@ -29,9 +34,9 @@ def _in_range(at: datetime) -> datetime:
 
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]*$")]
 UserName = Annotated[str, Field(min_length=2, max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*$")]
-Text = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_storable)]
-Reason = Annotated[str, Field(min_length=3, max_length=500), AfterValidator(_storable)]
-Password = Annotated[str, Field(min_length=10, max_length=256), AfterValidator(_storable)]
+Text = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(storable)]
+Reason = Annotated[str, Field(min_length=3, max_length=500), AfterValidator(storable)]
+Password = Annotated[str, Field(min_length=10, max_length=256), AfterValidator(storable)]
 Instant = Annotated[AwareDatetime, AfterValidator(_in_range)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 RoleName = Literal["viewer", "operator", "approver", "admin"]
@@ -79,8 +84,8 @@ class Login(Schema):
     """A login."""
 
     model_config = with_example({"name": "admin", "password": "from cellwatt up"})
-    name: Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_storable)]
-    password: Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_storable)]
+    name: Annotated[str, Field(min_length=1, max_length=64), AfterValidator(storable)]
+    password: Annotated[str, Field(min_length=1, max_length=256), AfterValidator(storable)]
 
 
 class Me(Schema):
@@ -132,7 +137,7 @@ class PasswordChange(Schema):
     """One's own new password."""
 
     model_config = with_example({"old_password": "the old one", "new_password": "a longer new one"})
-    old_password: Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_storable)]
+    old_password: Annotated[str, Field(min_length=1, max_length=256), AfterValidator(storable)]
     new_password: Password
 
 
@@ -570,7 +575,7 @@ class NewThread(Schema):
     """A conversation to open."""
 
     model_config = with_example({"title": "Evening peak on feeder 1"})
-    title: Annotated[str, Field(min_length=1, max_length=120), AfterValidator(_storable)]
+    title: Annotated[str, Field(min_length=1, max_length=120), AfterValidator(storable)]
 
 
 class ThreadOut(Schema):
@@ -778,6 +783,55 @@ class AuditCheck(Schema):
     entries: int
     sound: bool
     faults: list[AuditFaultOut]
+
+
+class PassageOut(Schema):
+    """A passage that answers: cite document and section. It is what somebody wrote, not what the system says."""
+
+    document_id: str
+    passage_id: str
+    title: str
+    kind: str
+    section: str
+    text: str
+    simulated: bool
+    score: float
+
+
+class KnowledgeAnswer(Schema):
+    """What the library holds on a question, best first; `note` says what the search had to do without."""
+
+    method: Literal["hybrid", "words", "vectors"]
+    note: str
+    found: list[PassageOut]
+
+
+class DocumentLine(Schema):
+    """A document of the library."""
+
+    document_id: str
+    title: str
+    kind: str
+    role: RoleName
+    written_on: date | None
+    simulated: bool
+    imported_at: datetime
+
+
+class DocumentOut(DocumentLine):
+    """A document, whole."""
+
+    text: str
+
+
+class DocumentTaken(Schema):
+    """What became of a file: `twin` where another document has the same text and this one was left out."""
+
+    document_id: str
+    title: str
+    outcome: Literal["added", "replaced", "unchanged", "twin"]
+    passages: int
+    embedded: int
 
 
 class RowProblem(Schema):

@@ -14,6 +14,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from edge.safety.policy import ApprovalPolicy, load_policy
+from knowledge.embed import Chosen
 from telemetry.db import open_async_pool
 from telemetry.model.clock import Clock, read_wall
 from telemetry.reading_store import ReadingStore
@@ -29,6 +30,7 @@ from ui.api.fleet_store import FleetStore
 from ui.api.gatekeeper import Gatekeeper
 from ui.api.idempotency_store import IdempotencyStore
 from ui.api.incident_store import IncidentDesk
+from ui.api.library import Library
 from ui.api.metrics import Metrics
 from ui.api.notice_hub import NoticeHub
 from ui.api.passwords import Passwords
@@ -82,6 +84,7 @@ class Services:
     incidents: IncidentDesk
     audit: AuditStore
     uploads: asyncio.Semaphore
+    library: Library
 
 
 @asynccontextmanager
@@ -94,13 +97,16 @@ async def open_services(
     settings: ApiSettings | None = None,
     wall: Callable[[], datetime] = read_wall,
     hasher: PasswordHasher | None = None,
+    choose_embedder: Callable[[], Chosen] = lambda: Chosen(embedder=None),
 ) -> AsyncIterator[Services]:
     """Open everything, keep the shared tasks running, and close it all at the end."""
     chosen = settings or ApiSettings()
     pool = await open_async_pool(dsn, application_name="cellwatt-api", min_size=2, max_size=_CONNECTIONS)
     pool.timeout = chosen.database_within.total_seconds()
     passwords = Passwords(at_once=chosen.logins_at_once, hasher=hasher or PasswordHasher())
-    services = _wired(dsn, pool, clock, policy_file, secret, chosen, wall, passwords)
+    services = _wired(
+        dsn, pool, clock, policy_file, secret, chosen, wall, passwords, Library(pool, choose_embedder)
+    )
     tasks = [
         asyncio.create_task(services.hub.run()),
         asyncio.create_task(services.feed.run()),
@@ -126,6 +132,7 @@ def _wired(
     settings: ApiSettings,
     wall: Callable[[], datetime],
     passwords: Passwords,
+    library: Library,
 ) -> Services:
     accounts, registry = AccountStore(pool), RegistryStore(pool)
 
@@ -160,6 +167,7 @@ def _wired(
         incidents=IncidentDesk(pool),
         audit=AuditStore(pool),
         uploads=asyncio.Semaphore(_UPLOADS_AT_ONCE),
+        library=library,
     )
 
 

@@ -20,6 +20,7 @@ class ApiSettings:
         login_burst: The same at once.
         max_body_bytes: The largest body, telemetry apart.
         max_upload_bytes: The largest telemetry upload, unpacked.
+        max_document_bytes: The largest file for the library.
         max_upload_rows: The most rows of it.
         fleet_every: Between two looks at the fleet while somebody watches.
         fleet_idle: The fleet is looked at on until nobody has asked for this long.
@@ -41,6 +42,7 @@ class ApiSettings:
     login_burst: int = 20
     max_body_bytes: int = 1_048_576
     max_upload_bytes: int = 67_108_864
+    max_document_bytes: int = 20_000_000
     max_upload_rows: int = 100_000
     fleet_every: timedelta = timedelta(seconds=1)
     fleet_idle: timedelta = timedelta(seconds=30)

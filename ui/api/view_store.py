@@ -11,6 +11,8 @@ from psycopg_pool import AsyncConnectionPool
 from edge.plan import PlanId, PlanStatus
 from tools.planning.plan_store import PlanSummary
 
+Doc = dict[str, Any]
+_DOCUMENT = ("document_id", "title", "kind", "role", "written_on", "simulated", "imported_at")
 _REGISTRY = {"site": "site_id", "feeder": "feeder_id", "critical_site": "critical_site_id"}
 
 
@@ -135,6 +137,24 @@ class ViewStore:
             " ORDER BY made_at DESC, forecast_id DESC LIMIT 1) f ON true WHERE s.id > %s ORDER BY s.id LIMIT %s",
             [quantity, after, limit],
         )
+
+    async def documents_page(self, roles: Sequence[str], limit: int, *, after: str = "") -> list[Doc]:
+        """Return the library's documents that these roles' readers may read, by id from just after one on."""
+        rows = await self._all(
+            "SELECT document_id, title, kind, role, written_on, simulated, imported_at FROM document"
+            " WHERE role = ANY(%s) AND document_id > %s ORDER BY document_id LIMIT %s",
+            [list(roles), after, limit],
+        )
+        return [dict(zip(_DOCUMENT, row, strict=True)) for row in rows]
+
+    async def document(self, document_id: str) -> Doc | None:
+        """Return one document of the library, whole."""
+        rows = await self._all(
+            "SELECT document_id, title, kind, role, written_on, simulated, imported_at, body FROM document"
+            " WHERE document_id = %s",
+            [document_id],
+        )
+        return dict(zip((*_DOCUMENT, "text"), rows[0], strict=True)) if rows else None
 
     async def ping(self) -> None:
         """Ask the database anything."""

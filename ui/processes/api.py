@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import uvicorn
 
+from knowledge.embed import choose_embedder
 from telemetry.model.errors import ControlError
 from ui.api.app import create_app
 from ui.api.services import Services, open_services
@@ -55,6 +56,7 @@ async def run_api(env: Mapping[str, str]) -> None:
         clock=settings.clock,
         policy_file=need_file(env, POLICY_FILE),
         secret=secret,
+        choose_embedder=lambda: choose_embedder(env),
     ) as services:
         with listening(port) as listener:
             await serve(services, listener, settings.say_ready)

@@ -31,6 +31,9 @@ VIEWER = {
     ("GET", "/v1/forecasts"),
     ("GET", "/v1/forecasts/{subject_id}"),
     ("GET", "/v1/quality"),
+    ("GET", "/v1/knowledge/search"),
+    ("GET", "/v1/knowledge/documents"),
+    ("GET", "/v1/knowledge/document"),
     ("GET", "/v1/plans"),
     ("GET", "/v1/plans/{plan_id}"),
     ("GET", "/v1/plans/{plan_id}/schedule"),
@@ -46,6 +49,7 @@ OPERATOR = {
     ("POST", "/v1/incidents/{incident_id}/close"),
     ("POST", "/v1/incidents/{incident_id}/assign"),
     ("GET", "/v1/audit"),
+    ("POST", "/v1/knowledge/documents"),
     ("GET", "/v1/audit/verify"),
     ("POST", "/v1/plans/{plan_id}/abort"),
     ("POST", "/v1/control/stop"),
@@ -63,6 +67,7 @@ APPROVER = {
     ("PUT", "/v1/mode"),
 }
 ADMIN = {
+    ("DELETE", "/v1/knowledge/document"),
     ("PUT", "/v1/sites/{site_id}"),
     ("PUT", "/v1/feeders/{feeder_id}"),
     ("PUT", "/v1/critical-sites/{critical_site_id}"),
