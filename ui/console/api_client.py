@@ -12,6 +12,7 @@ Doc: TypeAlias = Mapping[str, Any]
 
 _TIMEOUT_S = 15.0
 _MOST_PAGES = 20
+_MOST_KEPT = 64
 
 
 class ApiError(Exception):
@@ -69,6 +70,8 @@ class ApiClient:
         found = answer.json()
         if "ETag" in answer.headers and "limit" not in asked and "start" not in asked:
             self._kept[key] = (answer.headers["ETag"], found)
+            if len(self._kept) > _MOST_KEPT:
+                self._kept.pop(next(iter(self._kept)))
         return found
 
     def items(self, path: str, *, most: int = 1000, **query: Any) -> list[Doc]:

@@ -93,3 +93,11 @@ def words(name: str) -> str:
 def now_of(fleet: Mapping[str, Any] | None) -> datetime:
     """Return the fleet's own time (simulated time where it is simulated); wall time where there is no fleet."""
     return datetime.now(UTC) if fleet is None else datetime.fromisoformat(fleet["at"])
+
+
+def harmless(text: str) -> str:
+    """Return what a model or a site wrote so that showing it fetches nothing and typesets no formula.
+
+    A picture in Markdown is fetched as it is drawn: its address could carry what a model has read to anybody.
+    """
+    return text.replace("![", "!\\[").replace("$", "\\$")

@@ -9,7 +9,7 @@ from ui.console import texts
 from ui.console.api_client import Doc
 from ui.console.charts import QUIET
 from ui.console.desk import Desk, attempt
-from ui.console.formats import kilo, percent, plain, span, words
+from ui.console.formats import harmless, kilo, percent, plain, span, words
 from ui.console.header import good_reason, reason_asked
 from ui.console.plan_charts import curve_figure, effect_figure
 
@@ -51,7 +51,7 @@ def _head(plan: Doc) -> None:
             st.badge(shown, icon=":material/science:", color="violet")
     st.caption(plan["plan_id"])
     if plan["objective_text"]:
-        st.write(plan["objective_text"])
+        st.write(harmless(plan["objective_text"]))
     st.markdown(f"**{way(plan)}**")
 
 

@@ -118,11 +118,3 @@ def planner_of(entries: Sequence[Entry]) -> str:
         if named:
             return str(named)
     return ""
-
-
-def harmless(text: str) -> str:
-    """Return what a model wrote so that showing it fetches nothing and typesets no formula.
-
-    A picture in Markdown is fetched as it is drawn: its address could carry what the model has read to anybody.
-    """
-    return text.replace("![", "!\\[").replace("$", "\\$")

@@ -3,7 +3,19 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ui.console.formats import ago, duration, hours, kilo, moment, percent, plain, span, words, zone_of
+from ui.console.formats import (
+    ago,
+    duration,
+    harmless,
+    hours,
+    kilo,
+    moment,
+    percent,
+    plain,
+    span,
+    words,
+    zone_of,
+)
 
 ROME = ZoneInfo("Europe/Rome")
 
@@ -59,3 +71,8 @@ def test_an_unknown_zone_is_utc() -> None:
 
 def test_names_become_words() -> None:
     assert words("two_persons") == "two persons"
+
+
+def test_what_a_model_wrote_fetches_nothing() -> None:
+    assert harmless("![x](http://a.example/?q=1) costs $5") == "!\\[x](http://a.example/?q=1) costs \\$5"
+    assert harmless("[a link](http://a.example)") == "[a link](http://a.example)"

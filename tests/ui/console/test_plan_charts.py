@@ -13,6 +13,7 @@ from ui.console.plan_charts import (
     effect_figure,
     timeline_figure,
 )
+from ui.console.views.fleet import plan_label
 from ui.console.views.plans import not_sent_words, on_timeline
 
 ROME = ZoneInfo("Europe/Rome")
@@ -50,6 +51,10 @@ def test_delivered_is_a_share_of_what_was_asked_of_sites_that_measure() -> None:
     figure = delivery_figure(delivery((-100.0, -90.0)), ROME)
     assert figure is not None
     assert [list(trace.y) for trace in figure.data] == [[-0.1], [-0.09]]
+
+
+def test_an_active_plan_is_named_by_what_it_is_for_and_when() -> None:
+    assert plan_label(a_plan_line(), ROME) == "Peak shaving, 10 Mar 13:00 – 14:00 CET, sites: 1"
 
 
 def test_the_timeline_has_a_bar_as_long_as_the_window() -> None:

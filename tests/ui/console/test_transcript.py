@@ -1,5 +1,5 @@
 from tests.ui.console.examples import a_command, an_event
-from ui.console.transcript import at_work, harmless, is_choice, planner_of, transcript
+from ui.console.transcript import at_work, is_choice, planner_of, transcript
 
 STEP = {"tool": "fleet_state", "arguments": {}, "result": {}, "seconds": 0.1}
 
@@ -59,8 +59,3 @@ def test_a_run_that_waits_for_approval_is_not_at_work_although_its_command_is_op
 def test_a_choice_is_not_a_tool() -> None:
     assert is_choice({"tool": "choose goal"})
     assert not is_choice({"tool": "fleet_state"})
-
-
-def test_what_a_model_wrote_fetches_nothing() -> None:
-    assert harmless("![x](http://a.example/?q=1) costs $5") == "!\\[x](http://a.example/?q=1) costs \\$5"
-    assert harmless("[a link](http://a.example)") == "[a link](http://a.example)"

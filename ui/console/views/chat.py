@@ -8,12 +8,12 @@ import streamlit as st
 from ui.console import texts
 from ui.console.api_client import ApiError, Doc
 from ui.console.desk import Desk, asked_for, go_to, in_words, problems_shown
-from ui.console.formats import moment, plain, words
+from ui.console.formats import harmless, moment, plain, words
 from ui.console.header import show_header
 from ui.console.plan_card import show_plan_card
 from ui.console.plan_charts import alternative_rows
 from ui.console.tables import show_rows
-from ui.console.transcript import Entry, at_work, harmless, is_choice, planner_of, transcript
+from ui.console.transcript import Entry, at_work, is_choice, planner_of, transcript
 
 _AT_WORK_S, _AT_REST_S = 1, 5
 _MOST_TITLE = 80

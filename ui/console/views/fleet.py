@@ -1,6 +1,7 @@
 """Fleet: is everything all right?"""
 
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import streamlit as st
 
@@ -17,12 +18,14 @@ from ui.console.fleet_charts import (
     unknown_feeders,
     worst_figure,
 )
-from ui.console.formats import ago, kilo, moment, now_of, words
+from ui.console.formats import ago, kilo, moment, now_of, span, words
 from ui.console.header import show_header
 from ui.console.tables import show_rows
 
 _SEVERITIES = ("critical", "warning", "info")
 _TOP = 5
+_LOOKED_AT = 50
+_ACTIVE = ["approved", "dispatched"]
 _EVERY_S = ((300, 2), (1500, 5))
 _SLOWEST_S = 10
 
@@ -77,7 +80,7 @@ def _lists(desk: Desk) -> None:
         fleet = desk.fleet()
         left, right = st.columns(2)
         with left:
-            _plans(fleet)
+            _plans(desk, fleet)
         with right:
             _incidents(desk, fleet)
 
@@ -145,13 +148,25 @@ def _worst(fleet: Doc) -> None:
     st.plotly_chart(figure, key="worst", config=QUIET, alt=texts.FLEET_WORST)
 
 
-def _plans(fleet: Doc) -> None:
+def _plans(desk: Desk, fleet: Doc) -> None:
     st.markdown(f"**{texts.FLEET_PLANS}**")
-    if not fleet["active_plans"]:
+    active = fleet["active_plans"][:_TOP]
+    if not active:
         st.info(texts.FLEET_PLANS_NONE)
-    for plan_id in fleet["active_plans"][:_TOP]:
-        if st.button(plan_id, key=f"plan {plan_id}", icon=":material/bolt:", width="stretch"):
+        return
+    lines = {one["plan_id"]: one for one in desk.api.items("/v1/plans", most=_LOOKED_AT, status=_ACTIVE)}
+    for plan_id in active:
+        label = plan_label(lines[plan_id], desk.zone) if plan_id in lines else plan_id
+        if st.button(label, key=f"plan {plan_id}", icon=":material/bolt:", width="stretch"):
             go_to("plans", plan=plan_id)
+
+
+def plan_label(line: Doc, zone: ZoneInfo) -> str:
+    """Return a plan in one line: what for, when, how many sites."""
+    window = span(line["window_start"], line["window_end"], zone)
+    return texts.FLEET_PLAN.format(
+        objective=words(line["objective"]).capitalize(), window=window, sites=line["sites"]
+    )
 
 
 def _incidents(desk: Desk, fleet: Doc) -> None:

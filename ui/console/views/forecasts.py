@@ -33,7 +33,8 @@ def show_forecasts(desk: Desk) -> None:
             required=True,
             format_func=lambda one: texts.QUANTITIES[one],
         )
-        lines = desk.api.items("/v1/forecasts", most=_MOST, quantity=quantity)
+        with st.spinner(texts.LOADING):
+            lines = desk.api.items("/v1/forecasts", most=_MOST, quantity=quantity)
         if not lines:
             st.info(texts.FORECASTS_NONE, icon=":material/hourglass_empty:")
             return

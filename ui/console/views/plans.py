@@ -10,7 +10,7 @@ from ui.console import texts
 from ui.console.api_client import Doc
 from ui.console.charts import QUIET
 from ui.console.desk import Desk, asked_for, go_to, order_in_words, problems_shown
-from ui.console.formats import local, moment, now_of, percent, span, words
+from ui.console.formats import harmless, local, moment, now_of, percent, span, words
 from ui.console.header import show_header
 from ui.console.plan_card import reason_button, show_plan_card
 from ui.console.plan_charts import (
@@ -114,7 +114,7 @@ def _detail(desk: Desk, plan_id: str) -> None:
             _verdicts(desk, plan)
             if plan["report"]:
                 st.markdown(f"**{texts.PLANS_REPORT}**")
-                st.write(plan["report"].get("message", ""))
+                st.write(harmless(plan["report"].get("message", "")))
 
 
 def _abort(desk: Desk, plan: Doc) -> None:

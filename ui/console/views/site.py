@@ -12,7 +12,7 @@ from ui.console.charts import CONFIG, QUIET
 from ui.console.desk import Desk, asked_for, go_to, problems_shown
 from ui.console.fleet_charts import site_rows, state_of
 from ui.console.flow_picture import power_flow_picture
-from ui.console.formats import ago, hours, kilo, local, now_of, percent, plain, words
+from ui.console.formats import ago, harmless, hours, kilo, local, now_of, percent, plain, words
 from ui.console.header import show_header
 from ui.console.site_charts import VIEWS, add_incidents, add_reserve, history_figure, reserve_frac, soc_bar
 from ui.console.tables import show_rows
@@ -96,7 +96,7 @@ def _badges(site: Doc) -> None:
         if site["local_lock"]:
             st.badge(texts.SITE_LOCKED, icon=":material/lock:", color="orange")
         for alarm in site["alarms"]:
-            st.badge(words(alarm), icon=":material/warning:", color="red")
+            st.badge(harmless(words(alarm)), icon=":material/warning:", color="red")
 
 
 def _figures(site: Doc, entry: Doc) -> None:
