@@ -208,13 +208,11 @@ def planner(name: str) -> ChatModel:
         return PolicyPlanner()
     if name != "endpoint":
         raise BenchmarkError(f"no planner {name!r}; there are: policy, endpoint")
-    url, model = os.environ.get("CELLWATT_MODEL_URL"), os.environ.get("CELLWATT_MODEL_NAME")
+    url, model = os.environ.get("OPENAI_BASE_URL"), os.environ.get("OPENAI_MODEL")
     if not url or not model:
-        raise BenchmarkError(
-            "an endpoint needs CELLWATT_MODEL_URL and CELLWATT_MODEL_NAME (and CELLWATT_MODEL_KEY)"
-        )
+        raise BenchmarkError("an endpoint needs OPENAI_BASE_URL and OPENAI_MODEL (and OPENAI_API_KEY)")
     return EndpointModel(
-        Endpoint(base_url=url, api_key=os.environ.get("CELLWATT_MODEL_KEY", "none"), model=model)
+        Endpoint(base_url=url, api_key=os.environ.get("OPENAI_API_KEY", "none"), model=model)
     )
 
 

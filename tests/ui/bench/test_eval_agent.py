@@ -114,8 +114,8 @@ def test_the_policy_planner_is_safe_and_says_only_what_it_knows() -> None:
 
 
 def test_an_endpoint_has_to_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CELLWATT_MODEL_URL", raising=False)
-    with pytest.raises(BenchmarkError, match="CELLWATT_MODEL_URL"):
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    with pytest.raises(BenchmarkError, match="OPENAI_BASE_URL"):
         planner("endpoint")
     with pytest.raises(BenchmarkError, match="no planner 'oracle'"):
         planner("oracle")
