@@ -122,7 +122,7 @@ class SitePlanner:
         row_low = np.concatenate([right, np.full(self._steps, self._site.low_kwh)])
         row_high = np.concatenate([right, np.full(self._steps, np.inf)])
         if self._solver is None:
-            self._solver = _loaded(self._matrix, cost, low, high, row_low, row_high)
+            self._solver = loaded(self._matrix, cost, low, high, row_low, row_high)
             return self._solver
         count = self._columns.size
         self._solver.changeColsCost(count, self._columns, cost)
@@ -234,9 +234,10 @@ def _numbers(
     return np.concatenate(costs), low, np.concatenate(tops), right
 
 
-def _loaded(
+def loaded(
     matrix: csc_array, cost: Floats, low: Floats, high: Floats, row_low: Floats, row_high: Floats
 ) -> highspy.Highs:
+    """Return a quiet solver on one thread that holds this programme."""
     model = highspy.HighsLp()
     model.num_col_, model.num_row_ = cost.size, row_low.size
     model.col_cost_, model.col_lower_, model.col_upper_ = cost, low, high
