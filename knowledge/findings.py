@@ -41,21 +41,19 @@ class Scope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """How much each ranking counts (reciprocal-rank fusion, Cormack et al. 2009, with their constant made a setting).
+    """How much each ranking counts. Chosen on the two committed sets of questions together (D-knowledge-2).
 
     Attributes:
-        vectors: Of the ranking by meaning.
-        words: Of the ranking by words.
+        vectors: Of the likeness of meaning, as a share of the best one's.
+        words: Of the words in common, as a share of the best one's.
         added_words: Share of a word's weight for one that the glossary added.
-        softness: Added to each rank; the smaller, the more a first place counts.
-        depth: Places of each ranking that count.
+        depth: Passages of each ranking that are looked at.
     """
 
     vectors: float = 1.5
     words: float = 1.0
     added_words: float = 0.5
-    softness: float = 1.0
-    depth: int = 40
+    depth: int = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,19 +94,23 @@ class Answer:
 
 
 def fuse(
-    by_meaning: Sequence[str], by_words: Sequence[str], weights: Weights
+    by_meaning: Mapping[str, float], by_words: Mapping[str, float], weights: Weights
 ) -> tuple[tuple[str, float], ...]:
     """Return passage ids with their fused score, best first; ties in order of id.
 
+    A score counts as a share of the best one in its ranking, so that a clear winner counts more than a narrow one.
+
     Args:
-        by_meaning: Ids, best first.
-        by_words: Ids, best first.
+        by_meaning: Cosine by id.
+        by_words: Weight of the words in common by id.
         weights: How much each counts.
     """
     scores: dict[str, float] = {}
     for ranking, weight in ((by_meaning, weights.vectors), (by_words, weights.words)):
-        for rank, passage_id in enumerate(ranking[: weights.depth], start=1):
-            scores[passage_id] = scores.get(passage_id, 0.0) + weight / (weights.softness + rank)
+        best = max(ranking.values(), default=0.0)
+        for passage_id, value in ranking.items():
+            if best > 0.0:
+                scores[passage_id] = scores.get(passage_id, 0.0) + weight * max(value, 0.0) / best
     return tuple(sorted(scores.items(), key=lambda each: (-each[1], each[0])))
 
 

@@ -39,6 +39,10 @@ _NEAREST = """
     SELECT p.passage_id, p.document_id, 1 - (p.embedding <=> %(vector)s::vector) AS value FROM passage p
     WHERE p.model_id = %(model)s AND {scope} ORDER BY (p.embedding <=> %(vector)s::vector){exactly} LIMIT %(depth)s
 """
+_COSINES = """
+    SELECT p.passage_id, 1 - (p.embedding <=> %(vector)s::vector) FROM passage p
+    WHERE p.passage_id = ANY(%(ids)s) AND p.model_id = %(model)s
+"""
 _WORDS_OF = """
     SELECT w.word, w.passages, max(q.share) AS share FROM (
         SELECT lexeme, 1.0::float8 AS share FROM unnest(to_tsvector('english', %(asked)s))
@@ -113,15 +117,18 @@ class PassageStore:
                 if method is Method.VECTORS
                 else await self._by_words(connection, worded, parameters, total)
             )
-            weights = (
-                self._weights
-                if not worded.names
-                else replace(self._weights, words=self._weights.words * _NAME_COUNTS)
-            )
-            ranked = fuse([row[0] for row in by_meaning], [row[0] for row in by_words], weights)
+            meaning, words = _scores(by_meaning), _scores(by_words)
+            if vector is not None and method is Method.HYBRID:
+                meaning |= await self._cosines(
+                    connection, vector, [each for each in words if each not in meaning]
+                )
+            weights = self._weights
+            if worded.names:
+                weights = replace(weights, words=weights.words * _NAME_COUNTS)
+            ranked = fuse(meaning, words, weights)
             documents = {row[0]: row[1] for row in (*by_meaning, *by_words)}
             taken = spread([each for each, _ in ranked], documents, limit=limit, per_document=per_document)
-            found = await self._described(connection, taken, dict(ranked), by_meaning, by_words)
+            found = await self._described(connection, taken, dict(ranked), meaning, words)
         return Answer(found=found, method=method if vector is not None else Method.WORDS, note=note)
 
     async def _worded(self, query: str) -> Worded:
@@ -174,6 +181,15 @@ class PassageStore:
         )
         return [row for row in await rows.fetchall() if row[2] >= _LEAST_COSINE]
 
+    async def _cosines(
+        self, connection: AsyncConnection, vector: str, ids: Sequence[str]
+    ) -> dict[str, float]:
+        """Return how alike in meaning the passages are that words alone put up."""
+        assert self._embedder is not None
+        parameters = {"vector": vector, "ids": list(ids), "model": self._embedder.model_id}
+        rows = await connection.execute(_COSINES, parameters)
+        return dict(await rows.fetchall())
+
     async def _by_words(
         self, connection: AsyncConnection, worded: Worded, parameters: Mapping[str, Any], total: int
     ) -> list[Any]:
@@ -212,8 +228,8 @@ class PassageStore:
         connection: AsyncConnection,
         taken: Sequence[str],
         scores: Mapping[str, float],
-        by_meaning: Sequence[Any],
-        by_words: Sequence[Any],
+        meaning: Mapping[str, float],
+        words: Mapping[str, float],
     ) -> tuple[Found, ...]:
         async with connection.cursor(row_factory=dict_row) as cursor:
             await cursor.execute(
@@ -221,13 +237,22 @@ class PassageStore:
                 [list(taken)],
             )
             rows = {row["passage_id"]: row for row in await cursor.fetchall()}
-        meaning = {row[0]: (rank, row[2]) for rank, row in enumerate(by_meaning, start=1)}
-        words = {row[0]: (rank, row[2]) for rank, row in enumerate(by_words, start=1)}
+        places, word_places = _places(meaning), _places(words)
         return tuple(
-            _found(rows[each], scores[each], meaning.get(each), words.get(each))
+            _found(rows[each], scores[each], places.get(each), word_places.get(each))
             for each in taken
             if each in rows
         )
+
+
+def _scores(rows: Sequence[Any]) -> dict[str, float]:
+    return {row[0]: float(row[2]) for row in rows}
+
+
+def _places(scores: Mapping[str, float]) -> dict[str, tuple[int, float]]:
+    """Return the place, from 1, and the score of each id."""
+    ordered = sorted(scores.items(), key=lambda each: (-each[1], each[0]))
+    return {each: (rank, value) for rank, (each, value) in enumerate(ordered, start=1)}
 
 
 def _scope_parameters(scope: Scope) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 GLOSSARY = Path(__file__).parent / "glossary.toml"
-_WORD = re.compile(r"[^\W\d_]+(?:[-'][^\W\d_]+)*")
+_WORD = re.compile(r"(?<!\w)[^\W\d_]+(?:[-'][^\W\d_]+)*(?!\w)")
 _NAME = re.compile(r'"([^"]{2,80})"|\b[^\W_]+(?:_[^\W_]+)+\b')
 _WORDPIECES = Path(__file__).parent / "minilm" / "vocab.txt"
 _LEAST_LETTERS = 4  # a shorter word has too many neighbours
 _LONG = 8
+_SENTENCE = 3  # words from which unknown ones tell another language
 _MOST_UNKNOWN = 0.6  # share of words
 _ENDINGS = ("s", "es", "ed", "d", "ing", "er", "ly")
 
@@ -107,7 +108,8 @@ def unknown_words(query: str, known: Collection[str]) -> tuple[str, ...]:
         for word in words
         if len(word) >= _LEAST_LETTERS and word.isalpha() and not _is_known(word, known)
     )
-    return unknown if len(unknown) <= len(words) * _MOST_UNKNOWN else ()
+    foreign = len(words) >= _SENTENCE and len(unknown) > len(words) * _MOST_UNKNOWN
+    return () if foreign else unknown
 
 
 def exact_names(query: str) -> tuple[str, ...]:
