@@ -7,7 +7,8 @@ current, so that their recharge never arrives as one step (DOMAIN.md section 1, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from math import inf
 from random import Random
 
 import msgspec
@@ -20,7 +21,10 @@ class RechargeRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The `recharge` section of the gateway's file (defaults [I]).
 
     A recharge starts `min_delay_s` to `max_delay_s` after the return to float, reaches `c_rate` of the rated
-    energy per hour after `ramp_s`, and is over at `full_soc_frac`.
+    energy per hour after `ramp_s`, and is over at `full_soc_frac`. `feeder_share_w` is the site's part of its feeder's
+    headroom, W at the AC side, for each hour of the UTC day (24 values; none: the feeder sets no bound): the feeder's
+    limit less its highest background and site loads in that hour, over its sites. Written at commissioning, because a
+    recharge must keep the feeder's limit without a word from the centre.
     """
 
     min_delay_s: float = 30.0
@@ -28,8 +32,11 @@ class RechargeRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ramp_s: float = 600.0
     c_rate: float = 0.1
     full_soc_frac: float = 0.97
+    feeder_share_w: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        if len(self.feeder_share_w) not in {0, 24} or not all(w >= 0.0 for w in self.feeder_share_w):
+            raise ValueError("recharge.feeder_share_w needs 24 values of zero or more, or none")
         if not 0.0 <= self.min_delay_s <= self.max_delay_s:
             raise ValueError("recharge needs 0 <= min_delay_s <= max_delay_s")
         if not (self.ramp_s > 0.0 and 0.0 < self.c_rate <= 0.5 and 0.5 <= self.full_soc_frac <= 1.0):
@@ -63,7 +70,16 @@ def recharge_w(
     if band is None:
         return 0.0
     ceiling_w = min(rule.c_rate, band.charge_c_rate) * limits.rated_wh
-    return min(share * ceiling_w, charge_headroom_w(sample, limits))
+    return min(share * ceiling_w, charge_headroom_w(sample, limits), _feeder_w(rule, limits, now))
+
+
+def _feeder_w(rule: RechargeRule, limits: OwnLimits, now: datetime) -> float:
+    """Return what the feeder leaves at the battery terminals in this hour, W; the lesser of two at an hour's end."""
+    if not rule.feeder_share_w:
+        return inf
+    soon = now + timedelta(seconds=10)  # closed before the hour turns, whatever the control period
+    ac_w = min(rule.feeder_share_w[at.astimezone(UTC).hour] for at in (now, soon))
+    return ac_w * limits.rectifier_efficiency
 
 
 def is_full(rule: RechargeRule, sample: FieldSample) -> bool:
