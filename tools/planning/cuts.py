@@ -148,16 +148,16 @@ def _served(most: Floats, room: Floats, chosen: Bools, ends: Ints, budget: Float
     Args:
         most: Power limits as Wh, shape (steps, sites).
         room: Most that may have been given by the end of each step, same shape.
-        chosen: Sets of steps, shape (sets, steps).
+        chosen: Sets of steps, each holding the next, shape (sets, steps).
         ends: Rising rows of the steps to report.
         budget: Most that a site may give at all, shape (sites,).
     """
     given = np.zeros((chosen.shape[0], most.shape[1]))
-    share = chosen.astype(np.float64)
+    holding = chosen.sum(axis=0).tolist()  # the first so many sets hold the step
     out = np.empty((chosen.shape[0], ends.size))
     report = {int(end): at for at, end in enumerate(ends)}
     for step in range(most.shape[0]):
-        given += share[:, step, None] * most[step]
+        given[: holding[step]] += most[step]
         np.minimum(given, room[step], out=given)
         if step in report:
             out[:, report[step]] = np.minimum(given, budget).sum(axis=1)

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.sparse import coo_array
 
 from tools.planning.cost import meter_price, site_cost
-from tools.planning.cuts import Cut, find_cuts, make_member
+from tools.planning.cuts import Cut, Member, find_cuts, make_member
 from tools.planning.groups import Groups, Limits
 from tools.planning.prepare import Prepared
 from tools.planning.problem import Floats, Ints
@@ -82,6 +82,7 @@ class Relaxation:
         self._groups = groups
         self._feeders = feeders
         self._mine = np.flatnonzero(np.isin(groups.feeder, feeders))
+        self._members: tuple[Limits, list[Member]] | None = None
         self._rows = _Rows()
         self._group_columns()
         self._feeder_columns()
@@ -287,9 +288,11 @@ class Relaxation:
 
     def _cut(self, limits: Limits, answer: Answer) -> int:
         """Add the cuts that the answer breaks and return how many."""
+        if self._members is None or self._members[0] is not limits:  # rounds of one bound share them
+            made = [make_member(self._prepared, self._groups, limits, group) for group in self._mine.tolist()]
+            self._members = (limits, made)
         added = 0
-        for at, group in enumerate(self._mine.tolist()):
-            member = make_member(self._prepared, self._groups, limits, group)
+        for at, member in enumerate(self._members[1]):
             for cut in find_cuts(member, answer.charge_w[at], answer.discharge_w[at]):
                 self._add(at, cut)
                 added += 1

@@ -39,9 +39,11 @@ def run(seed: int, sites: int = 10_000, *, feeders: int = 20, full: bool = True)
         feeders: Feeders they hang on.
         full: Also 16 efficiency classes per feeder and the full linear programme over 500 sites (about half a minute).
     """
+    devices = make_fleet(seed, max(DEVICES, 40), feeders=1)
+    before_ms = one_device_ms(devices)
     ramps = _timed(make_fleet(seed, sites, feeders=feeders))
+    device_ms = (before_ms + one_device_ms(devices)) / 2.0  # before and after: a shared machine's pace drifts
     free = _timed(make_fleet(seed, sites, feeders=feeders, ramps=False, clusters=False))
-    device_ms = one_device_ms(make_fleet(seed, max(DEVICES, 40), feeders=1))
     site_ms = 1e3 * ramps.cpu_s / sites
     figures = {
         "dispatch_sites_count": float(sites),
