@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -78,6 +78,8 @@ class Outbox:
         self._in_flight: set[int] = set()
         self._sent: set[int] = set()
         self._cursor = 0
+        self._lost: Lost | None = None
+        self._lost_report: Urgent | None = None
         self._progress_s = monotonic()
         self._urgent_waits = asyncio.Event()
         self._live_waits = asyncio.Event()
@@ -115,6 +117,20 @@ class Outbox:
         """Report an alarm or a change at once."""
         message = EventMessage(v=VERSION, site_id=self._site_id, at=at, kind=kind, detail=detail)
         self.send(Urgent(leaf="event", payload=encode(message)))
+
+    def lost(self, at: datetime, lost: Lost) -> None:
+        """Say which readings the buffer's bound pushed out; what adjoins a report that still waits is added to it.
+
+        Without that a long cut would make more reports than the queue of urgent messages holds.
+        """
+        before, waiting = self._lost, self._lost_report
+        still = waiting is not None and any(urgent is waiting for urgent in self._urgent)
+        if still and before is not None and (before.boot_id, before.last + 1) == (lost.boot_id, lost.first):
+            self._urgent = deque(urgent for urgent in self._urgent if urgent is not waiting)
+            lost = replace(lost, first=before.first)
+        detail = f"{lost.boot_id} {lost.first} {lost.last}"
+        self.event(at, "readings_lost", detail)
+        self._lost, self._lost_report = lost, self._urgent[-1]
 
     def confirm(self, marks: Mapping[str, int]) -> int:
         """Forget what the centre has stored; returns how many messages."""

@@ -105,5 +105,4 @@ class Recorder:
             readings, self._pending = tuple(self._pending), []
             lost = self._outbox.keep(readings)
             if lost is not None:
-                detail = f"{lost.boot_id} {lost.first} {lost.last}"
-                self._outbox.event(readings[-1].at, "readings_lost", detail)
+                self._outbox.lost(readings[-1].at, lost)
