@@ -427,3 +427,4 @@ SETTINGS_TOKEN = "Token"  # noqa: S105 a label
 SETTINGS_REVOKE = "Withdraw it"
 SETTINGS_REVOKED = "Withdrawn; it does not work any more."
 CHAT_CHOICES = "How the planner chose ({count})"
+CHAT_CARD = "The chosen plan"

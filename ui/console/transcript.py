@@ -104,6 +104,13 @@ def at_work(commands: Sequence[Doc], events: Sequence[Doc]) -> str | None:
     return None
 
 
+def card_wanted(entries: Sequence[Entry]) -> str:
+    """Return the plan that was chosen last, where no card that waits for approval shows it already; else empty."""
+    shown = {one.body["plan_id"] for one in entries if one.kind == "approval"}
+    chosen = next((str(one.body["chosen"]) for one in reversed(entries) if one.kind == "plan"), "")
+    return "" if chosen in shown else chosen
+
+
 def is_choice(step: Doc) -> bool:
     """Return whether a step is the planner's choice of what to do, not the doing."""
     return str(step["tool"]).startswith("choose ")

@@ -1,5 +1,5 @@
 from tests.ui.console.examples import a_command, an_event
-from ui.console.transcript import at_work, is_choice, planner_of, transcript
+from ui.console.transcript import at_work, card_wanted, is_choice, planner_of, transcript
 
 STEP = {"tool": "fleet_state", "arguments": {}, "result": {}, "seconds": 0.1}
 
@@ -59,3 +59,11 @@ def test_a_run_that_waits_for_approval_is_not_at_work_although_its_command_is_op
 def test_a_choice_is_not_a_tool() -> None:
     assert is_choice({"tool": "choose goal"})
     assert not is_choice({"tool": "fleet_state"})
+
+
+def test_the_chosen_plan_has_one_card() -> None:
+    first, second = an_event(1, "plan", 0, chosen="plan-1"), an_event(2, "plan", 1, chosen="plan-2")
+    assert card_wanted(transcript([], [first, second])) == "plan-2"
+    waits = an_event(3, "interrupt", 2, kind="approval", plan_id="plan-2")
+    assert card_wanted(transcript([], [first, second, waits])) == ""
+    assert card_wanted([]) == ""

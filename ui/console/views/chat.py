@@ -13,7 +13,7 @@ from ui.console.header import show_header
 from ui.console.plan_card import show_plan_card
 from ui.console.plan_charts import alternative_rows
 from ui.console.tables import show_rows
-from ui.console.transcript import Entry, at_work, is_choice, planner_of, transcript
+from ui.console.transcript import Entry, at_work, card_wanted, is_choice, planner_of, transcript
 
 _AT_WORK_S, _AT_REST_S = 1, 5
 _MOST_TITLE = 80
@@ -126,6 +126,9 @@ def _thread(desk: Desk, thread_id: str, busy: bool) -> None:
             st.info(texts.CHAT_NOTHING_YET, icon=":material/hourglass_empty:")
         for entry in entries:
             _entry(desk, entry)
+        if chosen := card_wanted(entries):
+            with st.expander(texts.CHAT_CARD, icon=":material/bolt:"):
+                show_plan_card(desk, desk.api.get(f"/v1/plans/{chosen}"), "chosen")
         doing = at_work(detail["commands"], events)
         if doing is not None:
             st.caption(f":material/progress_activity: {texts.CHAT_WORKING.format(what=words(doing))}")
