@@ -27,9 +27,11 @@ from tools.telemetry_window import WindowArguments
 _PLAN_ID = re.compile(r"\bplan-[\w.:/-]*\w")
 _PLAN = re.compile(r"\b(plan|shav\w*|reduce|relie\w*|discharg\w*|recharg\w*|charge|lower|cut)\b")
 _METRICS = {
-    "soc": "soc_frac", "charge level": "soc_frac", "voltage": "bus_v", "temperature": "battery_c", "grid": "grid_w",
+    "soc": "soc_frac", "state of charge": "soc_frac", "charge level": "soc_frac", "voltage": "bus_v", "temperature": "battery_c", "grid": "grid_w",
     "pv": "pv_w", "solar": "pv_w", "battery power": "battery_w", "load": "load_w", "consumption": "load_w",
 }  # fmt: skip
+_POWER = re.compile(r"\b(\d+(?:\.\d+)?) ?(kw|mw|w|watts?)\b")
+_KW = {"kw": 1.0, "mw": 1e3}  # what is neither is W
 _PARTS = {"morning": (6, 10), "noon": (11, 14), "afternoon": (13, 17), "evening": (17, 22), "night": (22, 24)}
 
 
@@ -79,7 +81,7 @@ def _named(name: str, text: str) -> bool:
 
 
 def _asks_for_plan(text: str) -> bool:
-    return _PLAN.search(text) is not None
+    return _PLAN.search(text) is not None or _POWER.search(text) is not None
 
 
 def _about_plan(text: str, plan_ids: list[str]) -> tuple[str, Option]:
@@ -113,10 +115,8 @@ def _about_site(text: str, site_id: str, facts: Mapping[str, Any]) -> tuple[str,
 def _goal(text: str, feeder_ids: tuple[str, ...], facts: Mapping[str, Any]) -> PlanGoal:
     """Return what the words ask: recharge, a named relief, or the peak; and when."""
     start, end = window_in(text, datetime.fromisoformat(facts["earliest_start"]), str(facts["time_zone"]))
-    relief = re.search(r"\b(\d+(?:\.\d+)?) ?(kw|mw)\b", text)
-    relief_kw = None
-    if relief is not None:
-        relief_kw = float(relief.group(1)) * (1e3 if relief.group(2) == "mw" else 1.0)
+    relief = _POWER.search(text)
+    relief_kw = None if relief is None else float(relief.group(1)) * _KW.get(relief.group(2), 1e-3)
     recharge = re.search(r"\brecharg\w*|\bcharge\b", text) is not None and "discharg" not in text
     objective = "recharge" if recharge else "demand_response" if relief_kw else "peak_shaving"
     return PlanGoal.model_validate(
@@ -134,8 +134,9 @@ def _goal(text: str, feeder_ids: tuple[str, ...], facts: Mapping[str, Any]) -> P
 def window_in(text: str, earliest: datetime, time_zone: str) -> tuple[datetime, datetime]:
     """Return the window that the words name, in the sites' time zone; by default the next four hours.
 
-    Understands `from 17:00 to 19:30`, `at 18:00 for 2 hours`, `this evening`, `tomorrow morning`, `for 90 minutes`.
+    Understands `from 17:00 to 19:30`, `at 6 pm for 2 hours`, `1730h`, `this evening`, `tomorrow morning`, `for 90 minutes`.
     """
+    text = _on_24_hours(text)
     zone = ZoneInfo(time_zone)
     day = earliest.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
     if "tomorrow" in text:
@@ -162,6 +163,17 @@ def window_in(text: str, earliest: datetime, time_zone: str) -> tuple[datetime, 
     if lasts is not None:
         end = start + lasts
     return floor_step(start), end or start + timedelta(hours=4)
+
+
+def _on_24_hours(text: str) -> str:
+    """Return the text with `6 pm`, `6:30pm` and `1730h` written as 18:00, 18:30 and 17:30."""
+
+    def afternoon(found: re.Match[str]) -> str:
+        hour = int(found[1]) % 12 + (12 if found[3] == "pm" else 0)
+        return f"{hour}:{found[2] or '00'}"
+
+    text = re.sub(r"\b(1[0-2]|0?[1-9])(?::([0-5]\d))? ?(am|pm)\b", afternoon, text)
+    return re.sub(r"\b([01]\d|2[0-3])([0-5]\d) ?h(?:ours|rs)?\b", r"\1:\2", text)
 
 
 _NUMBER_WORDS = {

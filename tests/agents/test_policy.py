@@ -42,6 +42,8 @@ OPTIONS = {
         ("expected load of cbs-0001", "forecast"),
         ("make a plan for feeder-1 this evening", "plan"),
         ("shave the peak on feeder-2", "plan"),
+        ("I need 4 kW off feeder-2", "plan"),
+        ("how many kW does feeder-2 draw", "fleet_state"),
         ("compare the alternatives", "compare_plans"),
         ("why was plan-run1-1-deep rejected?", "explain_rejection"),
         ("dispatch plan-run1-1-deep", "dispatch_request"),
@@ -70,6 +72,8 @@ def test_a_longer_id_is_not_taken_for_a_shorter_one() -> None:
         ("at 18:00 for half an hour", "17:00", "17:30"),
         ("from 18:00 for two hours and a half", "17:00", "19:30"),
         ("now", "16:00", "20:00"),
+        ("between 6 pm and 7:30pm", "17:00", "18:30"),
+        ("from 1730h to 1900h", "16:30", "18:00"),
     ],
 )
 def test_words_lead_to_a_window(text: str, start: str, end: str) -> None:
