@@ -50,11 +50,11 @@ class ImportReport:
     embedded: int = 0
 
 
-def _silent(_: Step) -> None:
+def silent(_: Step) -> None:
     """Say nothing."""
 
 
-def read_documents(path: Path, progress: Progress = _silent) -> tuple[list[Document], list[tuple[str, str]]]:
+def read_documents(path: Path, progress: Progress = silent) -> tuple[list[Document], list[tuple[str, str]]]:
     """Return the documents of a file or folder, and what could not be read, with the reason."""
     files = find_files(path)
     base = path if path.is_dir() else path.parent
@@ -76,7 +76,7 @@ async def import_documents(
     embedder: Embedder | None,
     *,
     at: datetime,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> ImportReport:
     """Take documents into the library; may be repeated.
 
@@ -121,7 +121,7 @@ async def import_documents(
     )
 
 
-async def embed_missing(store: DocumentStore, embedder: Embedder, progress: Progress = _silent) -> int:
+async def embed_missing(store: DocumentStore, embedder: Embedder, progress: Progress = silent) -> int:
     """Embed every passage that lacks a vector of this model, so also all of them after a change of model.
 
     Returns how many. An interrupted run is taken up where it stopped: each batch is kept at once.

@@ -16,8 +16,8 @@ from knowledge.findings import Answer, Found, Method, Scope, Weights, fuse, spre
 from knowledge.rarity import rare_enough, rarity, term_of, weighed
 from knowledge.wording import Phrasing, Worded, read_phrasing
 
-EXACT_UP_TO = 20_000  # passages; above, the nearest come from the HNSW index (measured: see the benchmark)
-_CANDIDATES = 1_500  # passages at most that words alone put up, in a large library
+EXACT_UP_TO = 5_000  # passages; above, the nearest come from the HNSW index
+_CANDIDATES = 1_500  # passages at most that words alone put up: each of them is weighed word by word
 _EF_SEARCH = 100
 _LEAST_COSINE = 0.2  # less is chance: unrelated English sentences reach about 0.1 with the embedded model
 _NAMED_IN = 2  # passages: a name that is asked for as it is counts as rare
@@ -199,7 +199,7 @@ class PassageStore:
         names = await self._names(connection, worded.names)
         if not words and not names:
             return []
-        found_by = rare_enough(words, _CANDIDATES if total > self._exact_up_to else total * len(words))
+        found_by = rare_enough(words, _CANDIDATES)
         rows = await connection.execute(
             sql.SQL(_BY_WORDS).format(scope=sql.SQL(_IN_SCOPE)),
             {

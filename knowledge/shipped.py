@@ -6,13 +6,16 @@ Kept by the hash of the text that was embedded: a page that changes finds no vec
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
 from knowledge.chunks import embedded_text, passages
 from knowledge.corpus_files import corpus_documents
+from knowledge.document_store import DocumentStore
 from knowledge.embed import DIMENSION, Embedder, MiniLm, Vectors
+from knowledge.imports import ImportReport, Progress, import_documents, silent
 
 FILE = Path(__file__).parent / "corpus_vectors.npz"
 
@@ -49,6 +52,21 @@ def with_shipped_vectors(embedder: Embedder, file: Path = FILE) -> Embedder:
         vectors = held["vectors"].astype(np.float32)
         known = dict(zip((str(key) for key in held["keys"]), vectors, strict=True))
     return ShippedVectors(embedder, known)
+
+
+async def import_corpus(
+    store: DocumentStore, embedder: Embedder | None, *, at: datetime, progress: Progress = silent
+) -> ImportReport:
+    """Take the delivered pages into the library, at every start: what is there already costs one query.
+
+    Args:
+        store: As for `import_documents`.
+        embedder: As chosen; the delivered vectors are used where they are its own.
+        at: Aware UTC.
+        progress: Told how far it is.
+    """
+    knowing = None if embedder is None else with_shipped_vectors(embedder)
+    return await import_documents(store, corpus_documents(), knowing, at=at, progress=progress)
 
 
 def text_key(text: str) -> str:

@@ -9,11 +9,10 @@ import pytest
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from knowledge.corpus_files import corpus_documents
 from knowledge.document_store import DocumentStore
 from knowledge.embed import Embedder, MiniLm
-from knowledge.imports import ImportReport, Step, import_documents
-from knowledge.shipped import with_shipped_vectors
+from knowledge.imports import ImportReport, Step
+from knowledge.shipped import import_corpus
 from telemetry.db import open_async_pool
 from tests.services import Database, DatabaseServer
 from ui.ops.secrets import DatabaseRole
@@ -39,22 +38,19 @@ def mini_lm() -> MiniLm:
 
 @pytest.fixture(scope="session")
 def library(postgres_server: DatabaseServer, mini_lm: MiniLm) -> Iterator[Library]:
-    embedder = with_shipped_vectors(mini_lm)
     steps: list[Step] = []
 
     async def load(dsn: str) -> ImportReport:
         pool = await open_async_pool(dsn, application_name="test", max_size=1)
         try:
-            return await import_documents(
-                DocumentStore(pool), corpus_documents(), embedder, at=IMPORTED_AT, progress=steps.append
-            )
+            return await import_corpus(DocumentStore(pool), mini_lm, at=IMPORTED_AT, progress=steps.append)
         finally:
             await pool.close()
 
     with postgres_server.fresh() as database:
         dsn = database.dsn(DatabaseRole.LOOP)
         report = asyncio.run(load(dsn))
-        yield Library(dsn=dsn, embedder=embedder, report=report, steps=tuple(steps))
+        yield Library(dsn=dsn, embedder=mini_lm, report=report, steps=tuple(steps))
 
 
 @pytest.fixture
