@@ -72,6 +72,7 @@ class IngestCounts:
     replayed: int = 0
     spill_full: int = 0  # times that the spill would take no more
     dropped_states: int = 0  # replaced by a newer state of the same site while the spill was full
+    most_held: int = 0  # messages in memory at once
     not_taken: int = 0  # messages left with the broker because memory was full
 
 
@@ -130,6 +131,7 @@ class Ingest:
         message = Message(topic=topic, payload=payload, arrived_at=self.now())
         self._taken.append(Taken(message=message, acknowledge=acknowledge))
         self._bytes += len(payload)
+        self.counts.most_held = max(self.counts.most_held, len(self._taken))
         if self._full:
             self._wake.set()
 
@@ -185,7 +187,7 @@ class Ingest:
             self.reconnect()
 
     async def _flush(self) -> None:
-        taken = self._hand_over()
+        taken = self._hand_over(self.settings.flush_messages)
         try:
             marks = await self._act(lambda connection: self._store(connection, _messages(taken)))
         except psycopg.OperationalError:
@@ -198,8 +200,10 @@ class Ingest:
             each.acknowledge()
         self._answers.add(marks)
 
-    def _hand_over(self) -> list[Taken]:
-        taken, self._taken, self._bytes = self._taken, [], 0
+    def _hand_over(self, most: int | None = None) -> list[Taken]:
+        """Return the oldest messages that were taken, all or at most so many, and forget them."""
+        taken, self._taken = self._taken[:most], [] if most is None else self._taken[most:]
+        self._bytes = sum(len(each.message.payload) for each in self._taken)
         return taken
 
     def _take_back(self, taken: list[Taken]) -> None:

@@ -110,6 +110,13 @@ def benchmarks() -> tuple[Benchmark, ...]:
             simulated=True,
             run=_eval_agent,
         ),
+        Benchmark(
+            kind="backtest",
+            name="cluster",
+            summary="profile clusters of Milan's cells: are one fortnight's groups found again in another",
+            simulated=False,
+            run=_backtest_cluster,
+        ),
     )
 
 
@@ -273,6 +280,14 @@ def _backtest_forecast(request: Request, progress: Progress) -> Raw:
 
     tell = telling(run, progress)
     return run(request.data(*PARTS), request.seed, request.small, **tell)
+
+
+def _backtest_cluster(request: Request, progress: Progress) -> Raw:
+    from ui.bench.backtest_cluster import run
+
+    del progress
+    # The halves of one fortnight agree as little as two fortnights do: it is the data, so it is told and does not gate.
+    return reported(run(request.data("milan_cdr_hourly"), request.seed), "cluster_milan_adjusted_rand_ratio")
 
 
 def _backtest_price(request: Request, progress: Progress) -> Raw:

@@ -14,7 +14,7 @@ from telemetry.spill import Spill, SpillLimits
 from ui.settings import DATABASE_URL, SPILL_FOLDER, ProcessSettings, mqtt_settings, need
 
 _CONNECTED_WITHIN = timedelta(seconds=30)
-_GC_AFTER = 100_000
+_GC_AFTER = 20_000
 
 
 async def run_ingest(env: Mapping[str, str], *, worker: str = "svc-ingest") -> None:
@@ -30,7 +30,7 @@ async def run_ingest(env: Mapping[str, str], *, worker: str = "svc-ingest") -> N
         SpillError: The folder of the spill cannot be used.
     """
     # A batch is tens of thousands of short-lived objects without cycles: counting them costs more than keeping them.
-    gc.set_threshold(_GC_AFTER, 20, 100)
+    gc.set_threshold(_GC_AFTER, 10, 10)
     settings = ProcessSettings.from_env(env)
     dsn = need(env, DATABASE_URL)
 
