@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from tools.planning.single_site import Outlook, Site, SitePlanner, Step, balanced, hour_cost, stored_after
-from ui.bench.backtest_microgrid import Microgrid, perfect_cost, read_microgrids, rolling_bill
+from ui.bench.backtest_microgrid import (
+    Margins,
+    Microgrid,
+    chosen,
+    foresee,
+    perfect_cost,
+    read_microgrids,
+    rolling_bill,
+)
 from ui.bench.hourly_forecast import forecasts
 
 SITE = Site(
@@ -135,14 +143,26 @@ def test_with_nothing_to_foresee_rolling_costs_what_foresight_costs() -> None:
     # A day buys 21 kWh and 3 / 0.81 more, all at 0.1, and cycles both.
     day = 0.1 * (21.0 + 3.0 / 0.81) + 0.02 * (3.0 / 0.81 + 3.0)
     assert perfect_cost(case, 1200, 48) == pytest.approx(2.0 * day)
-    assert rolling_bill(case, 1200, 48, lambda _: None).cost == pytest.approx(2.0 * day, rel=2e-3)
+    assert rolling_bill(case, 1200, foresee(case, 1200, 48)).cost == pytest.approx(2.0 * day, rel=2e-3)
 
 
 def test_an_outage_is_met_though_nobody_foresaw_it() -> None:
     case = flat_case()
     case.mains[1200:1202] = 0.0
-    bill = rolling_bill(case, 1200, 24, lambda _: None)
+    bill = rolling_bill(case, 1200, foresee(case, 1200, 24))
     assert bill.lost_kwh == pytest.approx(2.0)
+
+
+def test_margins_are_those_that_would_have_cost_least() -> None:
+    case = flat_case()
+    keep, none = Margins(spare_per_kwh=0.03), Margins()
+    # Firm mains: energy kept for an outage is bought for nothing. Dark from 10 to 14 o'clock: 4 kWh lost at 10 each.
+    assert chosen(case, (keep, none), 1200, 48) == none
+    case.mains[1210:1214] = 0.0
+    assert chosen(case, (none, keep), 1200, 48) == keep
+    seen = foresee(case, 1200, 24)
+    assert rolling_bill(case, 1200, seen, keep).lost_kwh == 0.0
+    assert rolling_bill(case, 1200, seen, none).lost_kwh > 1.0
 
 
 def test_a_case_is_read_with_its_parameters(tmp_path: Path) -> None:
