@@ -90,7 +90,8 @@ def _goals(size: int) -> dict[str, dict[str, Any]]:
     if size:
         # Times depend on what else the machine does.
         goals["knowledge_large_hybrid_p95_ms"] = {"op": "<", "value": 50.0, "gating": False}
-        goals["knowledge_large_filtered_full_frac"] = {"op": ">=", "value": 0.99, "gating": True}
+        # Passages that are nearly unlike the question are left out, so that a few sites fill fewer places.
+        goals["knowledge_large_filtered_full_frac"] = {"op": ">=", "value": 0.9, "gating": True}
     return goals
 
 
