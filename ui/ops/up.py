@@ -14,6 +14,9 @@ from typing import Self
 import psycopg
 
 from edge.simulator.registry import SimulatedFleet, simulated_fleet
+from knowledge.document_store import DocumentStore
+from knowledge.embed import choose_embedder
+from knowledge.shipped import import_corpus
 from telemetry.db import MigrationError, migrate, open_async_pool, provision_roles
 from telemetry.model.clock import FilePace, Pace, PacedClock, write_pace
 from telemetry.model.errors import ControlError
@@ -121,6 +124,8 @@ class System:
         self._installation.runtime.save(self.state)
         with step_of("simulated fleet") as step:
             self._provision(authority, step)
+        with step_of("library") as step:
+            asyncio.run(_import_library(owner_dsn, options.env, step))
         again = (self.state.folder("gateways") / "history-sent").exists()
         first = [name for name in options.processes if again or name != "loop"]
         with step_of("processes") as step:
@@ -263,6 +268,21 @@ async def _provision_registry(owner_dsn: str, fleet: SimulatedFleet, now: dateti
             await store.put_feeders(fleet.feeders, who="provisioning", at=now)
             await store.put_sites(fleet.sites, who="provisioning", at=now)
             await store.put_critical_sites(fleet.critical_sites, who="provisioning", at=now)
+    finally:
+        await pool.close()
+
+
+async def _import_library(owner_dsn: str, env: Mapping[str, str], step: Step) -> None:
+    """Take the delivered pages into the library; what is there already costs one query."""
+    embedder = choose_embedder(env).embedder
+    pool = await open_async_pool(owner_dsn, application_name="cellwatt-library")
+    try:
+        await import_corpus(
+            DocumentStore(pool),
+            embedder,
+            at=datetime.now(UTC),
+            progress=lambda told: step.reach(told.done / max(told.total, 1)),
+        )
     finally:
         await pool.close()
 
