@@ -63,6 +63,13 @@ def benchmarks() -> tuple[Benchmark, ...]:
         ),
         Benchmark(
             kind="bench",
+            name="knowledge",
+            summary="the library: how often a question finds its page, by three methods, and the time of a search",
+            simulated=True,
+            run=_knowledge,
+        ),
+        Benchmark(
+            kind="bench",
             name="ingest",
             summary="MQTT to SQL: 5,000 messages a second, loss, time to visible, CPU beside the floor",
             simulated=True,
@@ -250,6 +257,12 @@ def _floor(request: Request, progress: Progress) -> Raw:
     if request.small:
         return run(request.seed, sites=request.sites or 24, days=(35, 40, 46), hours=(16,), **tell)
     return run(request.seed, sites=request.sites or 117, **tell)
+
+
+def _knowledge(request: Request, progress: Progress) -> Raw:
+    from ui.bench.knowledge import run
+
+    return run(request.seed, 0 if request.small else 100_000, **telling(run, progress))
 
 
 def _api(request: Request, progress: Progress) -> Raw:

@@ -256,7 +256,9 @@ class System:
             if fallen or time.monotonic() > deadline_s:
                 name = fallen[0].name if fallen else process
                 tail = log_tail(self.state.logs / f"{name}.log")
-                raise StartError(f"{name if fallen else what} did not come up; the end of {name}.log:\n{tail}")
+                raise StartError(
+                    f"{name if fallen else what} did not come up; the end of {name}.log:\n{tail}"
+                )
             time.sleep(0.1)
 
 
