@@ -1,5 +1,7 @@
 """What stands on every page: whether anything is simulated, whether the fleet is stopped, and the stop for all."""
 
+from typing import Any
+
 import streamlit as st
 
 from ui.console import texts
@@ -8,6 +10,7 @@ from ui.console.desk import Desk, attempt, order_in_words, problems_shown, show_
 from ui.console.formats import words
 
 _LEAST_REASON = 3
+_LOOK_EVERY_S = 3
 
 
 def show_header(desk: Desk, title: str, question: str) -> Doc | None:
@@ -25,7 +28,17 @@ def show_header(desk: Desk, title: str, question: str) -> Doc | None:
     show_said()
     if stopped:
         st.error(texts.STOPPED, icon=":material/front_hand:")
+    if fleet is not None:
+        watch: Any = st.fragment(_watch, run_every=_LOOK_EVERY_S)
+        watch(desk, stopped)
     return fleet
+
+
+def _watch(desk: Desk, stopped: bool) -> None:
+    """Draw the page anew once somebody has stopped the fleet or cleared the stop; the head does not refresh itself."""
+    with problems_shown():
+        if bool(desk.fleet()["stopped"]) != stopped:
+            st.rerun(scope="app")
 
 
 def _standing(desk: Desk, fleet: Doc | None) -> None:

@@ -6,6 +6,8 @@ CSS = """
 [data-testid="stMetricValue"] { font-size: 1.5rem; }
 .st-key-stop_for_all button, .st-key-confirm_stop button { background: #B3261E; border-color: #B3261E; color: #fff; }
 .st-key-stop_for_all button:hover, .st-key-confirm_stop button:hover { background: #8C1D18; border-color: #8C1D18; color: #fff; }
+/* Always in sight, however far a page is scrolled; below dialogs. */
+.st-key-stop_for_all, .st-key-clear_stop { position: fixed; top: 0.55rem; right: 4rem; z-index: 999991; width: auto; }
 /* Streamlit's own "Stop" ends the drawing of a page; beside "Stop for all" it would be taken for something else. */
 [data-testid="stStatusWidget"] button { display: none; }
 .flow { width: 100%; max-width: 640px; }
