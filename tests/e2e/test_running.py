@@ -165,10 +165,10 @@ def test_an_operators_request_is_planned_approved_by_a_person_and_taken_by_the_s
     operator.post(f"/v1/threads/{thread}/messages", {"text": text})
     events = operator.until(
         f"/v1/threads/{thread}/events",
-        lambda found: any(one["kind"] in {"interrupt", "done"} for one in found["items"]),
+        lambda found: any(one["kind"] in {"interrupt", "done"} for one in found["events"]),
     )
-    asked = [one["body"] for one in events["items"] if one["kind"] == "interrupt"]
-    assert asked, events["items"][-1]
+    asked = [one["body"] for one in events["events"] if one["kind"] == "interrupt"]
+    assert asked, events["events"][-1]
     assert (asked[0]["kind"], asked[0]["tier"]) == ("approval", "one_person")
     plan_id = asked[0]["plan_id"]
     before = operator.get(f"/v1/plans/{plan_id}")

@@ -92,17 +92,22 @@ def test_the_policy_approved_and_control_alone_signed(
     scenario: Scenario, scenario_database: psycopg.Connection
 ) -> None:
     assert list(scenario.outcome.approvers) == ["policy"]
-    written = scenario_database.execute("SELECT DISTINCT written_by FROM approval").fetchall()
+    written = scenario_database.execute(
+        "SELECT DISTINCT written_by FROM approval WHERE plan_id = %s", [scenario.outcome.plan["plan_id"]]
+    ).fetchall()
     assert written == [("cellwatt_control",)]
     roles = scenario_database.execute("SELECT DISTINCT role FROM audit WHERE action LIKE 'plan.%'").fetchall()
     assert {row[0] for row in roles} == {"cellwatt_loop", "cellwatt_control"}
 
 
-def test_each_command_was_sent_once_and_applied_once(scenario_database: psycopg.Connection) -> None:
+def test_each_command_was_sent_once_and_applied_once(
+    scenario: Scenario, scenario_database: psycopg.Connection
+) -> None:
     rows = scenario_database.execute(
         "SELECT c.site_id, count(DISTINCT c.command_id), count(*) FILTER (WHERE a.verdict = 'accepted'),"
         " count(*) FILTER (WHERE a.verdict = 'completed') FROM command c JOIN acknowledgement a USING (command_id)"
-        " WHERE c.kind = 'schedule' GROUP BY c.site_id"
+        " WHERE c.kind = 'schedule' AND c.plan_id = %s GROUP BY c.site_id",
+        [scenario.outcome.plan["plan_id"]],
     ).fetchall()
     assert rows
     assert all(row[1:] == (1, 1, 1) for row in rows)

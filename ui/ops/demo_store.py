@@ -16,9 +16,11 @@ class DemoStore:
     owner: psycopg.Connection
 
     def events(self, kinds: Sequence[str]) -> list[dict[str, Any]]:
-        """Return the automated cycles' events of these kinds, oldest first."""
+        """Return the first automated cycle's events of these kinds, oldest first; looks at the running plan are others."""
         return self._rows(
-            "SELECT event_no, at, kind, body FROM thread_event WHERE kind = ANY(%s) ORDER BY event_no",
+            "SELECT event_no, at, kind, body FROM thread_event WHERE kind = ANY(%s) AND thread_id ="
+            " (SELECT thread_id FROM thread WHERE kind = 'loop' ORDER BY created_at, thread_id LIMIT 1)"
+            " ORDER BY event_no",
             [list(kinds)],
         )
 

@@ -103,7 +103,7 @@ async def _served(database: Database, folder: Path, port: int, ready: threading.
 
 @pytest.fixture(scope="package")
 def live_api(postgres_server: DatabaseServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveApi]:
-    ready, stop, port = threading.Event(), threading.Event(), free_port(18000)
+    ready, stop, port = threading.Event(), threading.Event(), free_port()
     with postgres_server.fresh() as database:
         folder = tmp_path_factory.mktemp("console-api")
         thread = threading.Thread(target=lambda: asyncio.run(_run(database, folder, port, ready, stop)))

@@ -21,7 +21,7 @@ def test_a_wrong_password_is_told_apart_from_a_broken_api(live_api: LiveApi) -> 
     with pytest.raises(LoggedOutError, match="wrong"):
         log_in(live_api.http, "vic", "not the password")
     with (
-        open_http(f"http://127.0.0.1:{free_port(19000)}") as nobody,
+        open_http(f"http://127.0.0.1:{free_port()}") as nobody,
         pytest.raises(ApiAwayError) as caught,
     ):
         log_in(nobody, "vic", PASSWORD)

@@ -32,7 +32,7 @@ PATIENCE_MS = 60_000
 
 @pytest.fixture(scope="module")
 def console(live_api: LiveApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder, port = tmp_path_factory.mktemp("console"), free_port(18700)
+    folder, port = tmp_path_factory.mktemp("console"), free_port()
     process = start(folder, port, **{API_URL: live_api.url})
     try:
         assert wait_for((folder / "ready").exists, within_s=40.0), "the console did not come up"

@@ -20,7 +20,7 @@ def children_of(pid: int) -> list[int]:
 
 
 def test_it_says_ready_once_it_serves_and_ends_with_its_child(tmp_path: Path) -> None:
-    port = free_port(18600)
+    port = free_port()
     process = start(tmp_path, port)
     try:
         assert wait_for((tmp_path / "ready").exists, within_s=40.0), process.poll()
