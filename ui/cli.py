@@ -119,9 +119,9 @@ def _up(args: argparse.Namespace) -> int:
     if args.start is not None and args.start.tzinfo is None:
         raise ControlError("--start needs an offset, for instance 2026-11-24T17:00+01:00")
     steps = steps_for()
-    stop = threading.Event()
+    stop, serving = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: _stop_once(stop))
+        signal.signal(number, lambda *_: _stop_once(stop, serving))
     options = UpOptions(
         state_dir=args.state_dir,
         sites=args.sites,
@@ -134,6 +134,7 @@ def _up(args: argparse.Namespace) -> int:
     try:
         with System(options, steps) as system:
             steps.close()
+            serving.set()
             print("\n".join(describe(system)), flush=True)
             while not stop.wait(0.2):
                 system.supervisor.tick()
@@ -144,12 +145,12 @@ def _up(args: argparse.Namespace) -> int:
     return 0
 
 
-def _stop_once(stop: threading.Event) -> None:
-    """Stop when up; while still starting, leave at once (what was started is stopped on the way out)."""
-    if stop.is_set():
-        return
+def _stop_once(stop: threading.Event, serving: threading.Event) -> None:
+    """Stop in good order when up; while still starting, leave at once (what was started is stopped on the way out)."""
+    if not stop.is_set() and not serving.is_set():
+        stop.set()
+        raise KeyboardInterrupt
     stop.set()
-    raise KeyboardInterrupt
 
 
 def _demo(args: argparse.Namespace) -> int:
