@@ -15,7 +15,8 @@ demo: $(READY)           ## one evening peak, from forecast to report, without a
 	@$(BIN)/cellwatt demo $(ARGS)
 
 test: $(READY) services lint  ## every check in its small form
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not proof and not e2e and not browser" $(ARGS)
+	$(BIN)/pytest -m "(e2e or browser) and not proof" $(ARGS)
 
 lint: $(READY)           ## style, types, imports
 	$(BIN)/ruff check .

@@ -109,6 +109,7 @@ def run_scenario(options: DemoOptions, stages: Stages) -> Outcome:
             seed=options.seed,
             history_days=options.history_days,
             start=DEMO_START,
+            preferred_ports=(None, None),  # nobody looks at it: whoever prefers a port may have it
             processes=PROCESSES,
             env={**os.environ, "CELLWATT_CYCLE_MINUTES": "1440"},
         )

@@ -55,6 +55,7 @@ class UpOptions:
     seed: int = 7
     history_days: int = 28
     start: datetime | None = None
+    preferred_ports: tuple[int | None, int | None] = (8000, 8501)  # API and console of a first start, if free
     processes: tuple[str, ...] = PROCESSES
     env: Mapping[str, str] = field(default_factory=dict)
 
@@ -177,8 +178,8 @@ class System:
             owner_dsn=owner_dsn,
             mqtt_host=broker.host,
             mqtt_port=broker.port,
-            api_port=free_port(before.api_port if before else 8000),
-            console_port=free_port(before.console_port if before else 8501),
+            api_port=free_port(before.api_port if before else options.preferred_ports[0]),
+            console_port=free_port(before.console_port if before else options.preferred_ports[1]),
             simulated_sites=before.simulated_sites if before else options.sites,
             seed=before.seed if before else options.seed,
             history_days=before.history_days if before else options.history_days,
