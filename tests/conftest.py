@@ -58,8 +58,8 @@ def empty_database(postgres_server: DatabaseServer) -> Iterator[Database]:
         yield fresh
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """One mosquitto with TLS for the session: give each test sites of its own, retained messages stay."""
+    """One mosquitto with TLS a file: give each test sites of its own, retained messages stay."""
     with running_broker(tmp_path_factory.mktemp("broker")) as running:
         yield running
