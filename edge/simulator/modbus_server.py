@@ -65,6 +65,11 @@ class SiteDevices:
         else:
             self._answering.set()
 
+    @property
+    def slow(self) -> bool:
+        """Whether a request has to wait for its answer."""
+        return self.delay_s > 0.0 or not self._answering.is_set()
+
     async def until_answering(self) -> None:
         """Wait while the devices are silent, then for as long as they are slow."""
         await self._answering.wait()
@@ -80,11 +85,12 @@ class InProcessLink:
         self._time_out_s = time_out_s
 
     async def _unit(self, unit: int) -> Registers:
-        try:
-            async with asyncio.timeout(self._time_out_s):
-                await self._devices.until_answering()
-        except TimeoutError as error:
-            raise NoAnswerError("no answer") from error
+        if self._devices.slow:
+            try:
+                async with asyncio.timeout(self._time_out_s):
+                    await self._devices.until_answering()
+            except TimeoutError as error:
+                raise NoAnswerError("no answer") from error
         if unit not in self._devices.units:
             raise RefusedError(f"no unit {unit}")
         return self._devices.units[unit]

@@ -6,11 +6,14 @@ import math
 from collections.abc import Callable, Sequence
 
 from edge.modbus.codec import encode
-from edge.modbus.profile import Profile
+from edge.modbus.profile import Point, Profile
 from edge.simulator.plant import Plant
 from edge.simulator.sensors import ALARMS, Sensors
 
 RECTIFIER_UNIT = 1
+_MOST_SPANS = 64
+_WIDEST = 4  # registers of the widest point
+_Row = tuple[int, int, str, Point]  # from, to, name, point
 
 
 class IllegalAddressError(Exception):
@@ -52,6 +55,8 @@ class RectifierRegisters:
         self._at = {p.address: name for name, p in profile.points.items()}
         ends = [p.address + p.size for p in profile.points.values()]
         self._span = (min(self._at), max(ends) - min(self._at))
+        # A gateway asks for the same few spans again and again: their points are found once.
+        self._asked: dict[tuple[int, int], list[_Row]] = {}
         self._armed_s = 0.0
         self.wrong: dict[str, float] = {}  # point -> value it answers instead, a fault
 
@@ -81,16 +86,25 @@ class RectifierRegisters:
         if not (first <= address and address + count <= first + span):
             raise IllegalAddressError(address)
         self._plant.commands.silent_s[self._site] = 0.0
-        held = [0] * count
-        for at, name in self._at.items():
-            point = self._profile.points[name]
-            if at + point.size <= address or at >= address + count:
-                continue
-            words = self._alarm_words(name) if name == "alarms" else point.encode(self._value(name))
-            for k, word in enumerate(words):
-                if address <= at + k < address + count:
-                    held[at + k - address] = word
-        return held
+        rows = self._asked.get((address, count))
+        if rows is None:
+            rows = self._lay_out(address, count)
+        held = [0] * (count + 2 * _WIDEST)  # a point may begin before the span, or end behind it
+        for start, end, name, point in rows:
+            held[start:end] = self._alarm_words(name) if name == "alarms" else point.encode(self._value(name))
+        return held[_WIDEST : _WIDEST + count]
+
+    def _lay_out(self, address: int, count: int) -> list[_Row]:
+        """Return the points that lie in a span, at least in part, with their place in it."""
+        points = [(at - address, name, self._profile.points[name]) for at, name in self._at.items()]
+        rows = [
+            (_WIDEST + at, _WIDEST + at + point.size, name, point)
+            for at, name, point in points
+            if -point.size < at < count
+        ]
+        if len(self._asked) < _MOST_SPANS:
+            self._asked[address, count] = rows
+        return rows
 
     def _alarm_words(self, name: str) -> list[int]:
         point = self._profile.points[name]
