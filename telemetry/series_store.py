@@ -15,6 +15,7 @@ from telemetry.reading_store import MAX_POINTS, RAW_METRICS, Point
 
 HOUR = timedelta(hours=1)
 RAW_UP_TO = timedelta(days=2)
+QUARTERS_UP_TO = timedelta(days=31)  # beyond, hours, if there are enough of them
 _ENERGY_OF = {"load_wh": "load_w", "grid_wh": "grid_w", "pv_wh": "pv_w"}
 # Metrics whose extremes within a quarter of an hour are kept; of the others those of the quarter hours' means.
 _LOWEST = {
@@ -64,7 +65,7 @@ class DayTotal:
 
 
 def source_for(metric: str, start: datetime, end: datetime, points: int = MAX_POINTS) -> Source:
-    """Return the finest source that a window needs: readings up to 2 days, hours once there are enough of them.
+    """Return the finest source that a window needs: readings up to 2 days, hours beyond 31 days if there are enough.
 
     Raises:
         ValueError: No such metric.
@@ -73,7 +74,12 @@ def source_for(metric: str, start: datetime, end: datetime, points: int = MAX_PO
         return Source.READINGS
     if metric not in ROLLUP_METRICS:
         raise ValueError(f"no metric {metric!r}; one of {', '.join(ROLLUP_METRICS)}")
-    return Source.HOUR if (end - start) // HOUR >= points else Source.ROLLUP
+    return _rolled_up(start, end, points)
+
+
+def _rolled_up(start: datetime, end: datetime, points: int) -> Source:
+    length = end - start
+    return Source.HOUR if length > QUARTERS_UP_TO and length // HOUR >= points else Source.ROLLUP
 
 
 class SeriesStore:
@@ -134,16 +140,15 @@ class SeriesStore:
         Raises:
             ValueError: No such metric there, an empty window, or more than `MAX_POINTS` points.
         """
-        if source is None:
-            source = Source.HOUR if (end - start) // HOUR >= points else Source.ROLLUP
+        source = source or _rolled_up(start, end, points)
         if source is Source.READINGS:
             raise ValueError("readings of several sites are not of one instant: sum their roll-ups")
         query = sql.SQL(
             "SELECT min(bucket) AS slot_begins, avg(total)::float8, min(total)::float8, max(total)::float8, max(sites)"
-            " FROM (SELECT bucket, sum({value}) AS total, count({value})::int AS sites FROM {table}"
-            " WHERE site_id = ANY(%(ids)s) AND bucket >= %(start)s AND bucket < %(end)s GROUP BY bucket"
+            " FROM (SELECT {step} AS bucket, sum({value}) AS total, count({value})::int AS sites FROM {table}"
+            " WHERE site_id = ANY(%(ids)s) AND bucket >= %(start)s AND bucket < %(end)s GROUP BY 1"
             " HAVING count({value}) > 0) each_step GROUP BY date_bin(%(slot)s, bucket, %(start)s) ORDER BY slot_begins"
-        ).format(table=_table(source), value=_columns(metric, source)["value"])
+        ).format(table=_table(source), step=_step(source), value=_columns(metric, source)["value"])
         arguments = {
             "ids": list(site_ids),
             "start": start,
@@ -196,6 +201,11 @@ class SeriesStore:
 
 def _table(source: Source) -> sql.Identifier:
     return sql.Identifier("reading" if source is Source.READINGS else source.value)
+
+
+def _step(source: Source) -> sql.Composable:
+    """Return what steps are added up by: sites of zones half an hour apart have their hours half an hour apart."""
+    return sql.SQL("date_bin('1 hour', bucket, 'epoch')" if source is Source.HOUR else "bucket")
 
 
 def _time(source: Source) -> sql.Identifier:
