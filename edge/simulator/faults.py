@@ -8,6 +8,7 @@ from typing import Literal
 from edge.simulator.modbus_server import SiteDevices
 from edge.simulator.plant import Plant
 from edge.simulator.sensors import Sensors
+from edge.simulator.surroundings import Surroundings
 
 FaultKind = Literal[
     "mains_outage",
@@ -17,7 +18,15 @@ FaultKind = Literal[
     "stuck_sensor",  # point: the reading; value: None for the present one
     "modbus_silence",
     "modbus_delay",  # value: seconds before every answer
-    "modbus_wrong_value",  # point and value: what the controller answers instead
+    "modbus_wrong_value",  # point and value: what the controller, or with "203.W" the SunSpec device, answers instead
+    "load_step",  # value: factor on the load
+    "link_cut",
+    "link_hole",  # bytes vanish and nobody is told
+    "link_delay",  # value: mean seconds each way; the spread is 60 % of it
+    "link_loss",  # value: share of segments, or of messages where no socket is
+    "link_duplicates",  # value: share of messages
+    "clock_skew",  # value: seconds that the gateway's clock is ahead
+    "reboot",  # value: seconds away; it cannot be taken back
     "local_lock",
     "genset_fails",
     "grid_frequency",  # value: Hz; not a fault of the site, but set the same way
@@ -43,12 +52,27 @@ class TimedFault:
     fault: Fault
 
 
-def put(fault: Fault, plant: Plant, sensors: Sensors, devices: SiteDevices) -> None:
+def put(fault: Fault, plant: Plant, sensors: Sensors, devices: SiteDevices, around: Surroundings) -> None:
     """Put a fault in or take it away; what it does shows from the next step or request on.
 
     Raises:
         ValueError: The fault lacks the point or value that it needs, or names one that is not there.
     """
+    if fault.kind.startswith("link_"):
+        _put_on_link(fault, around)
+    elif fault.kind.startswith("modbus_"):
+        _put_on_wire(fault, devices)
+    elif fault.kind == "stuck_sensor":
+        _stick(fault, sensors)
+    elif fault.kind == "clock_skew":
+        around.skew_s = (fault.value or 0.0) if fault.on else 0.0
+    elif fault.kind == "reboot":
+        around.reboot(5.0 if fault.value is None else fault.value)
+    else:
+        _put_in_plant(fault, plant)
+
+
+def _put_in_plant(fault: Fault, plant: Plant) -> None:
     k, hw = fault.site, plant.hardware
     match fault.kind:
         case "mains_outage":
@@ -62,10 +86,8 @@ def put(fault: Fault, plant: Plant, sensors: Sensors, devices: SiteDevices) -> N
             left = 0.6 if fault.value is None else fault.value
             hw.weak_ah[k, 0] = left if fault.on else 1.0
             hw.weak_ohm[k, 0] = 1.0 + 2.0 * (1.0 - left) if fault.on else 1.0
-        case "stuck_sensor":
-            _stick(fault, sensors)
-        case "modbus_silence" | "modbus_delay" | "modbus_wrong_value":
-            _put_on_wire(fault, devices)
+        case "load_step":
+            hw.load_factor[k] = (1.0 if fault.value is None else fault.value) if fault.on else 1.0
         case "local_lock":
             hw.local_lock[k] = fault.on
         case "genset_fails":
@@ -90,6 +112,21 @@ def _stick(fault: Fault, sensors: Sensors) -> None:
     sensors.stuck[fault.site, fault.point] = present if fault.value is None else fault.value
 
 
+def _put_on_link(fault: Fault, around: Surroundings) -> None:
+    link, amount = around.link, (fault.value or 0.0) if fault.on else 0.0
+    match fault.kind:
+        case "link_cut":
+            link.cut = fault.on
+        case "link_hole":
+            link.hole = fault.on
+        case "link_delay":
+            link.delay_s, link.spread_s = amount, 0.6 * amount
+        case "link_loss":
+            link.loss = amount
+        case _:
+            link.duplicates = amount
+
+
 def _put_on_wire(fault: Fault, devices: SiteDevices) -> None:
     if fault.kind == "modbus_silence":
         devices.silent = fault.on
@@ -100,9 +137,11 @@ def _put_on_wire(fault: Fault, devices: SiteDevices) -> None:
 
 
 def _answer_wrongly(fault: Fault, devices: SiteDevices) -> None:
+    device = devices.sunspec if "." in fault.point else devices.rectifier
+    wrong, known = device.wrong, device.points
     if not fault.on:
-        devices.rectifier.wrong.pop(fault.point, None)
+        wrong.pop(fault.point, None)
         return
-    if fault.value is None or fault.point not in devices.rectifier.points:
-        raise ValueError(f"a wrong value needs a value and a point of the controller, not {fault.point!r}")
-    devices.rectifier.wrong[fault.point] = fault.value
+    if fault.value is None or fault.point not in known:
+        raise ValueError(f"a wrong value needs a value and a point of a device, not {fault.point!r}")
+    wrong[fault.point] = fault.value

@@ -20,6 +20,7 @@ from edge.simulator.registers import RECTIFIER_UNIT
 from edge.simulator.sensors import Sensors
 from edge.simulator.site_spec import PlantSettings, SiteSpec
 from edge.simulator.sunspec_registers import SUNSPEC_UNIT
+from edge.simulator.surroundings import Surroundings
 
 PROFILES = {"fine": "example_fine", "coarse": "example_coarse"}
 
@@ -64,6 +65,7 @@ class FleetSimulation:
             SiteDevices(k, self.plant, self.sensors, shipped[spec.controller])
             for k, spec in enumerate(self.plant.specs)
         )
+        self.around = tuple(Surroundings() for _ in self.plant.specs)
         self._at_s = start.timestamp()
         self._outages_per_month = outages_per_month
         self._timed: list[TimedFault] = []
@@ -149,7 +151,7 @@ class FleetSimulation:
 
     def put(self, fault: Fault) -> None:
         """Put a fault in, or take it away, now."""
-        put(fault, self.plant, self.sensors, self.devices[fault.site])
+        put(fault, self.plant, self.sensors, self.devices[fault.site], self.around[fault.site])
 
     def plan_faults(self, faults: Iterable[TimedFault]) -> None:
         """Add faults to come; each strikes at its instant, between two steps."""

@@ -44,10 +44,8 @@ class SiteDevices:
 
     def __init__(self, site: int, plant: Plant, sensors: Sensors, profile: Profile) -> None:
         self.rectifier = RectifierRegisters(site, plant, sensors, profile)
-        self.units: dict[int, Registers] = {
-            RECTIFIER_UNIT: self.rectifier,
-            SUNSPEC_UNIT: SunspecRegisters(site, plant, sensors),
-        }
+        self.sunspec = SunspecRegisters(site, plant, sensors)
+        self.units: dict[int, Registers] = {RECTIFIER_UNIT: self.rectifier, SUNSPEC_UNIT: self.sunspec}
         self.delay_s = 0.0  # a fault: before every answer
         self._answering = asyncio.Event()
         self._answering.set()

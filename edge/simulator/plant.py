@@ -78,6 +78,7 @@ class Plant:
             local_lock=np.zeros(n, dtype=np.bool_),
             genset_fails=np.zeros(n, dtype=np.bool_),
             grid_hz=np.full(n, 50.0),
+            load_factor=np.ones(n),
         )
         self.state = self._initial(n, s)
 
@@ -174,11 +175,12 @@ class Plant:
         st.genset_run_s = np.where(wanted, st.genset_run_s + dt_s, 0.0)
 
     def _shed(self, drive: Drive, dt_s: float) -> Drive:
-        """Return the drive without the loads whose priority output is off."""
+        """Return the drive after load steps and without the loads whose priority output is off."""
         off = (self.commands.load_shed[:, None] >> np.arange(self._shed_frac.shape[1])) & 1
-        shed_w = drive.load_w * (off * self._shed_frac).sum(axis=1)
+        load_w = drive.load_w * self.hardware.load_factor
+        shed_w = load_w * (off * self._shed_frac).sum(axis=1)
         self.state.energy.shed += shed_w * dt_s / 3600.0
-        return replace(drive, load_w=drive.load_w - shed_w)
+        return replace(drive, load_w=load_w - shed_w)
 
     def _rectifier(self, dt_s: float) -> Floats:
         """Return the power limit now: none without AC, walking in after it returns."""

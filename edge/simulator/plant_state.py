@@ -72,6 +72,7 @@ class Hardware:
     local_lock: Bools
     genset_fails: Bools
     grid_hz: Floats
+    load_factor: Floats  # on the load that the model gives
 
 
 @dataclass(slots=True, kw_only=True)

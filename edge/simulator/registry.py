@@ -4,8 +4,8 @@ Every site is marked simulated. Most take part; a few are there to be refused: o
 test is too old, and the lead-acid ones, whose few cycles are kept for emergencies.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import ceil
 
@@ -23,6 +23,7 @@ from telemetry.model.site import (
     Feeder,
     FeederId,
     RadioClusterId,
+    RechargeTerms,
     Rectifiers,
     Site,
     SiteId,
@@ -41,6 +42,10 @@ _HOURS_OF_BATTERY = 6.5  # rated energy over peak load
 _DC_NOMINAL_V = 51.2
 _MODULE_W = 3_000.0
 _CHARGE_C_RATE = 0.2
+_RECHARGE_C_RATE = 0.1
+_HEADROOM_FACTOR = (
+    1.25  # the highest load of an hour in four weeks, and a quarter more, must leave a site its share
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +89,14 @@ def simulated_fleet(count: int, *, seed: int, epoch: datetime) -> SimulatedFleet
             export_limit_w=0.0,
         )
         for feeder, peak in enumerate(_tonight_w(model, specs, background, epoch))
+    }
+    shares = _shares_w(model, specs, background, [one.import_limit_w for one in feeders.values()], epoch)
+    sites = {
+        site_id: replace(
+            site,
+            recharge=RechargeTerms(c_rate=_RECHARGE_C_RATE, feeder_share_w=shares[feeder_of(index, count)]),
+        )
+        for index, (site_id, site) in enumerate(sites.items())
     }
     return SimulatedFleet(
         sites=sites,
@@ -223,4 +236,29 @@ def _tonight_w(
     for feeder in range(FEEDERS):
         total = background[feeder] + load[_members(feeder, len(specs))].sum(axis=0)
         found.append(float(total.reshape(-1, 15).mean(axis=1).max()))
+    return found
+
+
+def _shares_w(
+    model: LoadModel,
+    specs: tuple[SiteSpec, ...],
+    background_peak_w: tuple[float, ...],
+    limits_w: Sequence[float],
+    epoch: datetime,
+) -> list[tuple[float, ...]]:
+    """Return what commissioning writes to each feeder's sites: an equal share of the headroom by hour of the UTC day, W.
+
+    Headroom is the limit over a margin, less the highest background of that hour in four weeks and all sites at full load.
+    """
+    hour = round(epoch.timestamp()) // 3600
+    unix_s = 3600.0 * hour + np.arange(0.0, 28 * 86_400.0, 900.0)
+    background = model.feeder_background_w(np.arange(FEEDERS), unix_s, np.array(background_peak_w))
+    of_hour = (hour + np.arange(unix_s.size) // 4) % 24
+    highest = [[float(row[of_hour == one].max()) for one in range(24)] for row in background]
+    found = []
+    for feeder in range(FEEDERS):
+        members = _members(feeder, len(specs))
+        own_w = sum(specs[index].peak_load_w for index in members) / 0.96
+        room = [limits_w[feeder] / _HEADROOM_FACTOR - outside - own_w for outside in highest[feeder]]
+        found.append(tuple(float(max(0.0, w) // len(members)) for w in room))
     return found

@@ -37,6 +37,12 @@ class SunspecRegisters:
         for model in self._models:
             self._add(model, layouts()[model])
         self._frame += [END, 0]
+        self.wrong: dict[str, float] = {}  # "model.point" -> value it answers instead, a fault
+
+    @property
+    def points(self) -> frozenset[str]:
+        """The points of the chain, as `model.point`."""
+        return frozenset(f"{model}.{name}" for model, name, _, _ in self._places)
 
     def _add(self, model: int, layout: ModelLayout) -> None:
         groups = 1 if layout.repeat else 0
@@ -83,6 +89,8 @@ class SunspecRegisters:
         return encode(point.kind, value / 10.0**exponent)
 
     def _value(self, model: int, name: str) -> float | str | None:
+        if self.wrong and (wrong := self.wrong.get(f"{model}.{name}")) is not None:
+            return wrong
         if name in SCALES.get(model, {}):
             return float(SCALES[model][name])
         if model == 704:
