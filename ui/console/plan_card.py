@@ -7,6 +7,7 @@ import streamlit as st
 
 from ui.console import texts
 from ui.console.api_client import Doc
+from ui.console.asking import ask
 from ui.console.charts import QUIET
 from ui.console.desk import Desk, attempt
 from ui.console.formats import harmless, kilo, percent, plain, span, words
@@ -147,7 +148,7 @@ def _approval(desk: Desk, plan: Doc, key: str) -> None:
 
 
 def _approve(desk: Desk, plan: Doc, key: str) -> None:
-    with st.popover(texts.PLAN_APPROVE, icon=":material/check:", type="primary"):
+    with ask(texts.PLAN_APPROVE, f"approve {key}", icon=":material/check:", kind="primary"):
         st.write(
             texts.PLAN_APPROVE_LEAD.format(
                 way=way(plan),
@@ -162,7 +163,7 @@ def _approve(desk: Desk, plan: Doc, key: str) -> None:
 
 
 def _decline(desk: Desk, plan: Doc, key: str) -> None:
-    with st.popover(texts.PLAN_DECLINE, icon=":material/close:"):
+    with ask(texts.PLAN_DECLINE, f"decline {key}", icon=":material/close:"):
         reason_button(
             desk,
             f"/v1/plans/{plan['plan_id']}/decline",

@@ -1,5 +1,8 @@
+from zoneinfo import ZoneInfo
+
 from tests.ui.console.examples import a_command, an_event
 from ui.console.transcript import at_work, card_wanted, is_choice, planner_of, transcript
+from ui.console.views.chat import thread_labels
 
 STEP = {"tool": "fleet_state", "arguments": {}, "result": {}, "seconds": 0.1}
 
@@ -67,3 +70,20 @@ def test_the_chosen_plan_has_one_card() -> None:
     waits = an_event(3, "interrupt", 2, kind="approval", plan_id="plan-2")
     assert card_wanted(transcript([], [first, second, waits])) == ""
     assert card_wanted([]) == ""
+
+
+def test_two_conversations_of_one_name_and_minute_are_told_apart() -> None:
+    threads = [
+        {
+            "thread_id": f"chat-{number}",
+            "title": "Shave feeder-1",
+            "kind": "chat",
+            "created_at": "2026-01-14T12:00:00+00:00",
+        }
+        for number in (1, 2, 3)
+    ]
+    assert thread_labels(threads, ZoneInfo("UTC")) == {
+        "chat-1": "Shave feeder-1 · chat, 14 Jan 12:00 UTC",
+        "chat-2": "Shave feeder-1 · chat, 14 Jan 12:00 UTC · chat-2",
+        "chat-3": "Shave feeder-1 · chat, 14 Jan 12:00 UTC · chat-3",
+    }

@@ -1,12 +1,13 @@
 """Chat: ask and act."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from zoneinfo import ZoneInfo
 
 import streamlit as st
 
 from ui.console import texts
 from ui.console.api_client import ApiError, Doc
+from ui.console.asking import keep_fresh
 from ui.console.desk import Desk, asked_for, go_to, in_words, problems_shown
 from ui.console.formats import harmless, moment, plain, words
 from ui.console.header import show_header
@@ -31,8 +32,7 @@ def show_chat(desk: Desk) -> None:
         if thread_id:
             doing = at_work(desk.api.get(f"/v1/threads/{thread_id}")["commands"], events_of(desk, thread_id))
             busy = doing is not None
-            live: Any = st.fragment(_thread, run_every=_AT_WORK_S if busy else _AT_REST_S)
-            live(desk, thread_id, busy)
+            keep_fresh(_thread, _AT_WORK_S if busy else _AT_REST_S, desk, thread_id, busy)
         else:
             _suggest(desk)
     if not desk.may("operator"):
@@ -52,19 +52,13 @@ def _choose(desk: Desk) -> str:
         titles[asked] = desk.api.get(f"/v1/threads/{asked}")["thread"]
         ids.append(asked)
 
-    def shown(thread_id: str) -> str:
-        if not thread_id:
-            return texts.CHAT_NEW
-        one = titles[thread_id]
-        kind = texts.CHAT_KIND[one["kind"]]
-        return f"{one['title']} · {kind}, {moment(one['created_at'], desk.zone)}"
-
+    labels = thread_labels(titles.values(), desk.zone)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen = st.selectbox(
             texts.CHAT_THREAD,
             ids,
             index=ids.index(asked) if asked else 0,
-            format_func=shown,
+            format_func=lambda one: labels.get(one, texts.CHAT_NEW),
             key=f"thread {asked}",
         )
         if asked and st.button(texts.CHAT_NEW, icon=":material/add_comment:"):
@@ -73,6 +67,17 @@ def _choose(desk: Desk) -> str:
         st.query_params.from_dict({"thread": chosen} if chosen else {})
         st.rerun()
     return str(chosen)
+
+
+def thread_labels(threads: Iterable[Doc], zone: ZoneInfo) -> dict[str, str]:
+    """Return each thread's name in the list, no two alike: a list gives back the first entry of a name."""
+    labels: dict[str, str] = {}
+    for one in threads:
+        label = f"{one['title']} · {texts.CHAT_KIND[one['kind']]}, {moment(one['created_at'], zone)}"
+        while label in labels.values():
+            label += f" · {one['thread_id']}"
+        labels[one["thread_id"]] = label
+    return labels
 
 
 def _suggest(desk: Desk) -> None:

@@ -7,6 +7,7 @@ import streamlit as st
 
 from ui.console import texts
 from ui.console.api_client import Doc
+from ui.console.asking import keep_fresh
 from ui.console.charts import CONFIG, QUIET
 from ui.console.desk import Desk, go_to, problems_shown
 from ui.console.fleet_charts import (
@@ -41,8 +42,7 @@ def show_fleet(desk: Desk) -> None:
         return
     every = every_s(len(fleet["sites"]))
     for part, seconds in ((_now, every), (_pictures, 5 * every), (_lists, 3 * every), (_table, 5 * every)):
-        live: Any = st.fragment(part, run_every=seconds)
-        live(desk)
+        keep_fresh(part, seconds, desk)
 
 
 def every_s(sites: int) -> int:

@@ -9,6 +9,7 @@ import streamlit as st
 
 from ui.console import texts
 from ui.console.api_client import Doc
+from ui.console.asking import ask, keep_fresh
 from ui.console.desk import Desk, asked_for, attempt, go_to, problems_shown
 from ui.console.formats import ago, local, moment, now_of, words
 from ui.console.header import show_header
@@ -40,8 +41,7 @@ def show_incidents(desk: Desk) -> None:
                 required=True,
                 format_func=lambda one: texts.INCIDENTS_STATES[one],
             )
-            live: Any = st.fragment(_list, run_every=_EVERY_S)
-            live(desk, state or "open", now)
+            keep_fresh(_list, _EVERY_S, desk, state or "open", now)
 
 
 def _list(desk: Desk, state: str, now: datetime) -> None:
@@ -125,7 +125,7 @@ def _actions(desk: Desk, one: Doc) -> None:
     path = f"/v1/incidents/{one['incident_id']}"
     with st.container(horizontal=True):
         if one["state"] == "open":
-            with st.popover(texts.INCIDENTS_ACK, icon=":material/visibility:", type="primary"):
+            with ask(texts.INCIDENTS_ACK, "acknowledge", icon=":material/visibility:", kind="primary"):
                 reason_button(
                     desk, f"{path}/acknowledge", key="ack", confirm=texts.INCIDENTS_ACK,
                     done=texts.INCIDENTS_ACKED, field="why",
@@ -135,7 +135,7 @@ def _actions(desk: Desk, one: Doc) -> None:
                 lambda: desk.api.act("POST", f"{path}/assign", {"assignee": desk.name}), texts.INCIDENTS_TAKEN
             )
             st.rerun()
-        with st.popover(texts.INCIDENTS_CLOSE, icon=":material/done_all:"):
+        with ask(texts.INCIDENTS_CLOSE, "close", icon=":material/done_all:"):
             reason_button(
                 desk, f"{path}/close", key="close", confirm=texts.INCIDENTS_CLOSE, done=texts.INCIDENTS_CLOSED,
                 field="why",

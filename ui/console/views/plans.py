@@ -8,6 +8,7 @@ import streamlit as st
 
 from ui.console import texts
 from ui.console.api_client import Doc
+from ui.console.asking import ask, keep_fresh
 from ui.console.charts import QUIET
 from ui.console.desk import Desk, asked_for, go_to, order_in_words, problems_shown
 from ui.console.formats import harmless, local, moment, now_of, percent, span, words
@@ -55,8 +56,7 @@ def show_plans(desk: Desk) -> None:
             if st.button(texts.BACK, icon=":material/arrow_back:"):
                 st.query_params.clear()
                 st.rerun()
-            live: Any = st.fragment(_detail, run_every=_EVERY_S)
-            live(desk, plan_id)
+            keep_fresh(_detail, _EVERY_S, desk, plan_id)
         else:
             _list(desk, now)
 
@@ -120,7 +120,7 @@ def _detail(desk: Desk, plan_id: str) -> None:
 def _abort(desk: Desk, plan: Doc) -> None:
     if plan["status"] not in _RUNNING or not desk.may("operator"):
         return
-    with st.popover(texts.PLANS_ABORT, icon=":material/stop_circle:"):
+    with ask(texts.PLANS_ABORT, "abort", icon=":material/stop_circle:"):
         st.write(texts.PLANS_ABORT_LEAD)
         reason_button(
             desk,

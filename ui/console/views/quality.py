@@ -7,6 +7,7 @@ import streamlit as st
 
 from ui.console import texts
 from ui.console.api_client import Doc
+from ui.console.asking import keep_fresh
 from ui.console.desk import Desk, go_to, problems_shown
 from ui.console.formats import local, percent, words
 from ui.console.header import show_header
@@ -18,8 +19,7 @@ _EVERY_S = 10
 def show_quality(desk: Desk) -> None:
     """Draw the scores, the worst sites and what was set aside."""
     show_header(desk, texts.PAGE_QUALITY, texts.QUALITY_QUESTION)
-    live: Any = st.fragment(_live, run_every=_EVERY_S)
-    live(desk)
+    keep_fresh(_live, _EVERY_S, desk)
 
 
 def _live(desk: Desk) -> None:

@@ -8,6 +8,7 @@ import streamlit as st
 
 from ui.console import texts
 from ui.console.api_client import ApiError, Doc
+from ui.console.asking import keep_fresh
 from ui.console.charts import CONFIG, QUIET
 from ui.console.desk import Desk, asked_for, go_to, problems_shown
 from ui.console.fleet_charts import site_rows, state_of
@@ -36,10 +37,8 @@ def show_site(desk: Desk) -> None:
     site_id = _choose(fleet["sites"])
     with problems_shown():
         entry = desk.api.get(f"/v1/sites/{site_id}")["site"]
-        live: Any = st.fragment(_live, run_every=_LIVE_EVERY_S)
-        live(desk, site_id, entry)
-        history: Any = st.fragment(_history, run_every=_HISTORY_EVERY_S)
-        history(desk, site_id, entry)
+        keep_fresh(_live, _LIVE_EVERY_S, desk, site_id, entry)
+        keep_fresh(_history, _HISTORY_EVERY_S, desk, site_id, entry)
         _commands(desk, site_id, fleet)
         _incidents(desk, site_id, now_of(fleet))
         _about(entry)

@@ -1,0 +1,35 @@
+"""Questions that open on a click, and parts of a page that keep themselves fresh: never both at the same time."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Literal
+
+import streamlit as st
+
+_ASK = "ask "
+
+
+def ask(
+    label: str, key: str, *, icon: str, kind: Literal["primary", "secondary"] = "secondary"
+) -> "st.delta_generator.DeltaGenerator":
+    """Return a box that opens on a click. While it is open, nothing that `keep_fresh` draws moves under the thumb."""
+    return st.popover(label, icon=icon, type=kind, key=f"{_ASK}{key}", on_change="rerun")
+
+
+def asking() -> bool:
+    """Return whether a question is open on this page."""
+    return any(bool(value) for name, value in st.session_state.items() if str(name).startswith(_ASK))
+
+
+def keep_fresh(part: Callable[..., None], every_s: float, *args: Any) -> None:
+    """Draw a part of the page, and again every so often for as long as nobody is being asked something."""
+    held = asking()
+
+    @wraps(part)
+    def draw(*given: Any) -> None:
+        part(*given)
+        if asking() != held:
+            st.rerun(scope="app")
+
+    live: Any = st.fragment(draw, run_every=None if held else every_s)
+    live(*args)
