@@ -16,10 +16,11 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import NameOID
 
 from edge.gateway.config import ConfigError, GatewayFile
+from edge.gateway.frequency import FastPath, offered
 from edge.gateway.process import mqtt_settings, port_spec
 from edge.gateway.state_file import StateFile, StateFileError
 from edge.gateway.uplink import topic
-from edge.modbus.port import DeviceError
+from edge.modbus.port import Capabilities, DeviceError
 from edge.modbus.site_port import ModbusSitePort
 from telemetry.model.clock import wall_clock
 from telemetry.model.site import SiteId
@@ -171,10 +172,23 @@ async def check_devices(file: GatewayFile) -> list[Finding]:
     if file.site.shed.loads and sample.load_shed is None:
         fix = "use a profile with a writable load_shed point, or remove site.shed.loads: no load can be shed"
         findings.append(Finding(what="load shedding", found="the controller has no load_shed point", fix=fix))
+    findings.append(check_reserves(file.site.fast, capabilities))
     if sample.alarms:
         fix = "clear the alarms at the cabinet"
         findings.append(Finding(what="alarms", found=", ".join(sample.alarms), fix=fix))
     return findings
+
+
+def check_reserves(fast: FastPath | None, capabilities: Capabilities) -> Finding:
+    """Say which reserve products the hardware can meet, and why it cannot meet the others."""
+    found = offered(fast, capabilities)
+    can = [name for name, reason in found.items() if reason is None]
+    cannot = [f"{name}: {reason}" for name, reason in found.items() if reason is not None]
+    if fast is None:
+        return Finding(what="reserves", found="none: no fast frequency meter is declared (site.fast)")
+    text = f"{', '.join(can) or 'none'}; not offered: {', '.join(cannot) or 'none'}"
+    fix = "" if can else "declare what commissioning measured, or remove site.fast"
+    return Finding(what="reserves", found=text, fix=fix)
 
 
 async def check_broker(file: GatewayFile, within: timedelta) -> list[Finding]:

@@ -11,13 +11,23 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from edge.envelope import KeySet, Unverified, Verified, verify_command
+from edge.gateway.frequency import FastPath, refuse_reserve_command
 from edge.gateway.limits import OwnLimits, Site, refuse_bounds, refuse_schedule
 from edge.gateway.schedule import schedule_end
-from edge.plan import Acknowledgement, Command, CommandId, CommandKind, ControlBounds, ModeBody, ScheduleBody
+from edge.plan import (
+    Acknowledgement,
+    Command,
+    CommandId,
+    CommandKind,
+    ControlBounds,
+    GridReserve,
+    ModeBody,
+    ScheduleBody,
+)
 from telemetry.model.site import SiteId, SiteMode
 
 _MODE_RANK = {SiteMode.MONITOR: 0, SiteMode.SHADOW: 1, SiteMode.REMOTE: 2}
-DUTY_KINDS = frozenset({CommandKind.SCHEDULE, CommandKind.BOUNDS})
+DUTY_KINDS = frozenset({CommandKind.SCHEDULE, CommandKind.BOUNDS, CommandKind.GRID_RESERVE})
 _FLEET_KINDS = frozenset({CommandKind.STOP, CommandKind.CLEAR})
 
 
@@ -79,9 +89,18 @@ Decision = Accept | Refuse | Repeat
 
 
 def decide(
-    envelope: bytes, keys: KeySet, standing: Standing, site: Site, limits: OwnLimits, now: datetime
+    envelope: bytes,
+    keys: KeySet,
+    standing: Standing,
+    site: Site,
+    limits: OwnLimits,
+    now: datetime,
+    fast: FastPath | None = None,
 ) -> Decision:
-    """Return what to do with the bytes that came on the site's own command topic."""
+    """Return what to do with the bytes that came on the site's own command topic.
+
+    `fast` is what commissioning measured of frequency meter and actuator; without it no reserve is accepted.
+    """
     verified = verify_command(envelope, keys, now)
     if isinstance(verified, Unverified):
         return Refuse(reason=verified.reason, detail=verified.detail)
@@ -100,6 +119,11 @@ def decide(
     if not reason and isinstance(command.body, ControlBounds):
         until = command.valid_until
         reason = refuse_bounds(command.body, command.not_before, until, site, limits, now) or ""
+    if not reason and isinstance(command.body, GridReserve):
+        until = command.valid_until
+        reason = (
+            refuse_reserve_command(command.body, command.not_before, until, site, limits, fast, now) or ""
+        )
     if reason:
         return Refuse(reason=str(reason), verified=verified, spends_sequence=True)
     return Accept(verified=verified)

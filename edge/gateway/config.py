@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from edge.gateway.frequency import FastPath
 from edge.gateway.limits import OwnLimits
 from edge.gateway.recharge import RechargeRule
 from edge.gateway.shed import ShedRule
@@ -54,7 +55,8 @@ class SiteConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """What one gateway core needs to know about its site.
 
     `highest_mode` is what commissioning at the site allows: a mode command cannot go above it. `fault_alarms` are
-    the device alarms that end a duty.
+    the device alarms that end a duty. `fast` is the declared frequency meter and actuator: without it the site offers
+    no reserve.
     """
 
     site_id: Annotated[
@@ -66,6 +68,7 @@ class SiteConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     highest_mode: SiteMode = SiteMode.SHADOW
     recharge: RechargeRule = RechargeRule()
     shed: ShedRule = ShedRule()
+    fast: FastPath | None = None
     pacing: Pacing = Pacing()
     fault_alarms: tuple[str, ...] = (
         "battery_string_open",

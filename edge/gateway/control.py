@@ -130,7 +130,7 @@ def _discharge(
     want_v = _move(learned, wanted_a, actual_a, sample, limits)
     bounded_v = max(floor_v, min(capabilities.float_v, want_v))
     short = actual_a - wanted_a > max(1.0, 0.05 * -wanted_a)
-    volts = _on_grid(bounded_v, floor_v, capabilities)
+    volts = on_grid(bounded_v, floor_v, capabilities)
     follows = actual_a < -_IDLE_A and not sample.bus_v > loop.volts + _FREE_V
     after_a = actual_a + (volts - loop.volts) / learned.ohm
     held = Reason.BACKSTOP if short and bounded_v <= floor_v and loop.volts <= floor_v + 0.01 else None
@@ -188,7 +188,7 @@ def _learn(loop: Loop, sample: FieldSample) -> Loop:
     )
 
 
-def _on_grid(volts: float, floor_v: float, capabilities: Capabilities) -> float:
+def on_grid(volts: float, floor_v: float, capabilities: Capabilities) -> float:
     """Round to the device's voltage step, never under the floor."""
     step_v = capabilities.voltage_step_v
     if step_v <= 0.0:

@@ -22,6 +22,7 @@ from edge.gateway.commands import Standing
 from edge.gateway.config import SiteConfig
 from edge.gateway.control import Loop, at_float, start_loop, step
 from edge.gateway.duty import Duty, advance, tells_limited
+from edge.gateway.frequency import FastPath
 from edge.gateway.limits import Site
 from edge.gateway.memory import Disk, Memory
 from edge.gateway.orders import Orders
@@ -30,11 +31,12 @@ from edge.gateway.pace import Tick, jumped, speed_of, stretched_s
 from edge.gateway.plausible import SCANS, doubt
 from edge.gateway.recharge import Recharge, is_full, plan_recharge, recharge_w
 from edge.gateway.recorder import Recorder
+from edge.gateway.reserve import ReserveLoop, account
 from edge.gateway.runner import run_core
 from edge.gateway.shedder import Shedder
 from edge.gateway.uplink import Uplink
 from edge.modbus.port import DeviceError, FieldSample, SitePort
-from edge.plan import Acknowledgement, AckVerdict
+from edge.plan import Acknowledgement, AckVerdict, GridReserve
 from telemetry.model.clock import Clock
 from telemetry.model.reading import SiteState
 from telemetry.model.site import SiteMode
@@ -43,6 +45,7 @@ from telemetry.wire import VERSION, StateMessage, encode
 _FAILS_TO_FAULT: Final = 3
 _TELL_EVERY: Final = timedelta(minutes=1)
 _GOOD_TO_RECOVER: Final = 5
+_REAL_SPEED: Final = 1.01
 
 
 class GatewayCore:
@@ -75,8 +78,9 @@ class GatewayCore:
         self._orders = Orders(self, self._lock)
         self._cabinet = Cabinet(port, timedelta(seconds=config.pacing.revert_s))
         self._shedder = Shedder(port, config.shed, config.limits, self.outbox.event)
-        self._loop: Loop = start_loop(port.capabilities, config.limits)
+        self.loop: Loop = start_loop(port.capabilities, config.limits)
         self.duties: roster.Roster = ()
+        self.reserve = ReserveLoop(self, self._lock, port)
         self._recharge: Recharge | None = None
         self._after_outage = False
         self.in_outage = False
@@ -185,37 +189,59 @@ class GatewayCore:
             if any(duty.asked_w or duty.set_w for duty in over):
                 self._recharge = plan_recharge(self.config.recharge, now, self.rng)
             for duty in over:
-                self.acknowledge(roster.closing_ack(duty, self.config.name, now))
+                self._close(duty, now)
             self.memory.note_duties(self.duties)
             await self.memory.save(now)
 
     async def act(self, sample: FieldSample, now: datetime) -> float | None:
         """Write what the duty in force, or the recharge, asks for; return the voltage read back if one was written."""
-        if self.in_outage or self.deaf or self.recorder.local_lock:
-            return None  # an outage's battery is the network's, a locked cabinet the technician's
+        if self.holds_still:
+            return None
         capabilities = self._port.capabilities
         period = self.period()
         duty = roster.current(self.duties, now)
         if duty is None:
-            self._loop = at_float(self._loop, capabilities, self._charge_limit_a(sample, now))
+            self.loop = at_float(self.loop, capabilities, self._charge_limit_a(sample, now))
+        elif isinstance(duty.command.body, GridReserve):
+            self.loop = await self.reserve.hold(duty, now)
         else:
             asked = advance(
                 duty,
                 sample,
-                self._loop,
+                self.loop,
                 self.config.limits,
                 now,
                 period,
                 self.config.pacing.ramp_w_per_s,
             )
-            self._keep(duty, await self._limited(asked.duty, now))
-            self._loop = step(self._loop, asked.target_w, sample, capabilities, self.config.limits)
-        return await self._cabinet.apply(self._loop, now, period)
+            self.keep_duty(duty, self.limited(asked.duty, now))
+            self.loop = step(self.loop, asked.target_w, sample, capabilities, self.config.limits)
+        return await self._cabinet.apply(self.loop, now, period)
 
-    def _keep(self, before: Duty, after: Duty) -> None:
+    @property
+    def holds_still(self) -> bool:
+        """Whether nothing is written: an outage's battery is the network's, a locked cabinet the technician's."""
+        return self.in_outage or self.deaf or self.recorder.local_lock
+
+    @property
+    def fast(self) -> FastPath | None:
+        """What a reserve stands on; nothing at a clock speed above 1, where ten looks a second are not to be had."""
+        return self.config.fast if speed_of(self.clock) <= _REAL_SPEED else None
+
+    async def write(self, loop: Loop, now: datetime, *, quick: bool = False) -> float | None:
+        """Make a loop's outputs the present ones.
+
+        Raises:
+            DeviceError: A device did not answer, or holds something else.
+        """
+        self.loop = loop
+        return await self._cabinet.apply(loop, now, self.period(), quick=quick)
+
+    def keep_duty(self, before: Duty, after: Duty) -> None:
+        """Put a duty's new account in the place of the old one."""
         self.duties = tuple(after if duty is before else duty for duty in self.duties)
 
-    async def _limited(self, duty: Duty, now: datetime) -> Duty:
+    def limited(self, duty: Duty, now: datetime) -> Duty:
         """Say once that a duty is being limited, and why."""
         if not tells_limited(duty):
             return duty
@@ -245,7 +271,7 @@ class GatewayCore:
     async def float_now(self, now: datetime, cause: str) -> None:
         """End every duty for a cause of the site's own and return to float; a failed write is left to the revert."""
         ended, self.duties = self.duties, ()
-        self._loop = at_float(self._loop, self._port.capabilities)
+        self.loop = at_float(self.loop, self._port.capabilities)
         self._recharge = plan_recharge(self.config.recharge, now, self.rng)
         try:
             await self._cabinet.release()
@@ -253,10 +279,20 @@ class GatewayCore:
             self._cabinet.forget()
             self.outbox.event(now, "release_failed", str(error)[:200])
         for duty in ended:
-            self.acknowledge(roster.closing_ack(duty, self.config.name, now, cause))
+            self._close(duty, now, cause)
         if ended:
             self.memory.note_duties(())
             await self.memory.save(now)
+
+    def _close(self, duty: Duty, now: datetime, cause: str = "") -> None:
+        """Say the last word on a duty."""
+        self.acknowledge(roster.closing_ack(duty, self.config.name, now, cause))
+        self.tell_account(duty, now)
+
+    def tell_account(self, duty: Duty, now: datetime) -> None:
+        """Send a reserve's energy account, once, when it ends."""
+        if isinstance(duty.command.body, GridReserve):
+            self.outbox.event(now, "reserve_account", f"{duty.command.command_id}: {account(duty)}")
 
     async def mains_lost(self) -> None:
         """The mains look found none."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from edge.gateway.control import NO_ENERGY, Loop, Quarter, corrected_w
+from edge.gateway.frequency import Response
 from edge.gateway.limits import OwnLimits, Reason, allow, terminal_w
 from edge.gateway.local import bounded_w
 from edge.gateway.schedule import quarter_end, ramped_w, setpoint_at
@@ -24,7 +25,7 @@ class Duty:
     """The command in force with its account.
 
     `set_w` is the ramped and allowed setpoint, `asked_w` the one that the schedule names at `at`. `reason` is what
-    holds it back now, `limited_told` whether that was acknowledged.
+    holds it back now, `limited_told` whether that was acknowledged. `response` is a reserve's answer and account.
     """
 
     command: Command
@@ -38,6 +39,7 @@ class Duty:
     limited_wh: float = 0.0
     reason: Reason | None = None
     limited_told: bool = False
+    response: Response | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

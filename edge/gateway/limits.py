@@ -145,13 +145,13 @@ def refuse_schedule(
     The order is that of DOMAIN.md: what we do not know, what the device cannot do, power, voltage, energy, time.
     """
     sample = site.sample
-    if (reason := _unfit_reason(site, limits, now)) or sample is None or sample.soc_frac is None:
+    if (reason := unfit_reason(site, limits, now)) or sample is None or sample.soc_frac is None:
         return reason or Reason.STALE_FIELD_DATA
     if not all(isfinite(setpoint_w) for setpoint_w in body.setpoint_w):
         return Reason.NOT_FINITE
     return (
         _power_reason(body, sample, site, limits, now)
-        or _bus_reason(body, sample, site, limits)
+        or bus_reason(body, sample, site, limits)
         or _soc_reason(body, sample.soc_frac, limits, now)
         or _time_reason(body, valid_until, site, limits, now)
     )
@@ -167,7 +167,7 @@ def refuse_bounds(
 ) -> Reason | None:
     """Return the first limit that bounds for local control break, or None; SoC and load are kept while executing."""
     sample = site.sample
-    if (reason := _unfit_reason(site, limits, now)) or sample is None:
+    if (reason := unfit_reason(site, limits, now)) or sample is None:
         return reason or Reason.STALE_FIELD_DATA
     hold = valid_until - max(now, not_before)
     checks = [
@@ -182,10 +182,10 @@ def refuse_bounds(
     if broken := [reason for holds, reason in checks if not holds]:
         return broken[0]
     whole = ScheduleBody(start=not_before, step_s=1, setpoint_w=(body.min_w, body.max_w))
-    return _rate_reason(whole, sample, limits) or _bus_reason(whole, sample, site, limits)
+    return rate_reason(whole, sample, limits) or bus_reason(whole, sample, site, limits)
 
 
-def _unfit_reason(site: Site, limits: OwnLimits, now: datetime) -> Reason | None:
+def unfit_reason(site: Site, limits: OwnLimits, now: datetime) -> Reason | None:
     """Return why nothing at all may be accepted: unknown or old measurements, a fault, no proven continuity."""
     sample = site.sample
     if sample is None or site.sampled_at is None or sample.soc_frac is None or sample.battery_c is None:
@@ -212,12 +212,12 @@ def _power_reason(
         return Reason.PARTIAL_POWER_NOT_OFFERED
     if highest_w > limits.rectifier_secure_w or first_w > charge_headroom_w(sample, limits) + _ZERO_W:
         return Reason.CHARGE_HEADROOM
-    if reason := _rate_reason(body, sample, limits):
+    if reason := rate_reason(body, sample, limits):
         return reason
     return Reason.RAMP if _breaks_ramp(body, site.running_w, limits) else None
 
 
-def _rate_reason(body: ScheduleBody, sample: FieldSample, limits: OwnLimits) -> Reason | None:
+def rate_reason(body: ScheduleBody, sample: FieldSample, limits: OwnLimits) -> Reason | None:
     lowest_w, highest_w = min(body.setpoint_w), max(body.setpoint_w)
     band = limits.band_at(sample.battery_c) if sample.battery_c is not None else None
     if band is None:
@@ -246,7 +246,7 @@ def _breaks_ramp(body: ScheduleBody, running_w: float, limits: OwnLimits) -> boo
     return any(abs(after_w - before_w) > allowed_w for before_w, after_w in pairs)
 
 
-def _bus_reason(body: ScheduleBody, sample: FieldSample, site: Site, limits: OwnLimits) -> Reason | None:
+def bus_reason(body: ScheduleBody, sample: FieldSample, site: Site, limits: OwnLimits) -> Reason | None:
     floor_v = max(limits.bus_min_v, site.capabilities.backstop_v)
     ceiling_v = min(limits.bus_max_v, site.capabilities.max_v)
     if not (floor_v < site.capabilities.float_v <= ceiling_v):

@@ -121,20 +121,7 @@ class Memory:
 
     def note_duties(self, duties: Iterable[Duty]) -> None:
         """Remember the commands in force."""
-        self.held = replace(
-            self.held,
-            duties=tuple(
-                DutyRecord(
-                    envelope=base64.b64encode(duty.envelope).decode(),
-                    command_id=duty.command.command_id,
-                    digest=duty.digest,
-                    accepted_at=duty.accepted_at,
-                    limited_wh=round(duty.limited_wh, 3),
-                    limited_told=duty.limited_told,
-                )
-                for duty in duties
-            ),
-        )
+        self.held = replace(self.held, duties=tuple(_record(duty) for duty in duties))
 
     def discharged_wh(self, now: datetime) -> float:
         """Return the energy discharged in the UTC day of the instant, Wh."""
@@ -144,3 +131,25 @@ class Memory:
         """Add to the day's discharge (durable with the next save)."""
         total_wh = self.discharged_wh(now) + wh
         self.held = replace(self.held, day=now.date().isoformat(), discharged_wh=total_wh)
+
+
+def _record(duty: Duty) -> DutyRecord:
+    record = DutyRecord(
+        envelope=base64.b64encode(duty.envelope).decode(),
+        command_id=duty.command.command_id,
+        digest=duty.digest,
+        accepted_at=duty.accepted_at,
+        limited_wh=round(duty.limited_wh, 3),
+        limited_told=duty.limited_told,
+    )
+    answer = duty.response
+    if answer is None:
+        return record
+    return replace(
+        record,
+        triggered_at=answer.triggered_at,
+        up_wh=round(answer.up_wh, 3),
+        down_wh=round(answer.down_wh, 3),
+        given_wh=round(answer.given_wh, 3),
+        taken_wh=round(answer.taken_wh, 3),
+    )

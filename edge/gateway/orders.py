@@ -74,7 +74,7 @@ class Orders:
         """Decide on one command and do it; the caller holds the lock."""
         core = self._core
         decision = decide(
-            envelope, core.memory.keys, core.standing(), core.site(now), core.config.limits, now
+            envelope, core.memory.keys, core.standing(), core.site(now), core.config.limits, now, core.fast
         )
         match decision:
             case Repeat():
@@ -146,6 +146,7 @@ class Orders:
                     limited_wh=duty.limited_wh,
                 )
             )
+            core.tell_account(duty, now)
         try:
             read_back_v = await self._act(command.kind, bool(out), now)
         except DeviceError as error:

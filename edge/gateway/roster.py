@@ -8,12 +8,14 @@ from datetime import datetime
 
 from edge.envelope import KeySet, Unverified, Verified, verify_command
 from edge.gateway.duty import Duty
+from edge.gateway.frequency import Response
 from edge.gateway.schedule import duty_end, energy_wh, has_begun, runs_to_its_end, starts_at
 from edge.gateway.state_file import DutyRecord
-from edge.plan import Acknowledgement, AckVerdict, CommandId
+from edge.plan import Acknowledgement, AckVerdict, Command, CommandId, GridReserve
 from telemetry.model.site import SiteId
 
 MOST_DUTIES = 4
+_UNSAVED_H = 10.0 / 3600.0
 Roster = tuple[Duty, ...]
 
 
@@ -107,8 +109,34 @@ def restore(
             given_up.append(record)
             continue
         duty = new_duty(verified, envelope, record.accepted_at)
-        duties.append(replace(duty, at=now, limited_wh=record.limited_wh, limited_told=record.limited_told))
+        duties.append(
+            replace(
+                duty,
+                at=now,
+                limited_wh=record.limited_wh,
+                limited_told=record.limited_told,
+                response=_answer(verified.command, record, now),
+            )
+        )
     return tuple(duties), tuple(given_up)
+
+
+def _answer(command: Command, record: DutyRecord, now: datetime) -> Response | None:
+    """Return a reserve's account as it was remembered; its answer begins again from zero.
+
+    It is remembered every ten seconds: what may be missing since then is added at full power.
+    """
+    body = command.body
+    if not isinstance(body, GridReserve):
+        return None
+    return Response(
+        at=now,
+        triggered_at=record.triggered_at,
+        up_wh=record.up_wh + (body.up_w * _UNSAVED_H if record.up_wh > 0.0 else 0.0),
+        down_wh=record.down_wh + (body.down_w * _UNSAVED_H if record.down_wh > 0.0 else 0.0),
+        given_wh=record.given_wh,
+        taken_wh=record.taken_wh,
+    )
 
 
 def given_up_ack(record: DutyRecord, site_id: SiteId, now: datetime) -> Acknowledgement:

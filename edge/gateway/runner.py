@@ -30,6 +30,8 @@ async def run_core(core: GatewayCore, port: SitePort, uplink: Uplink) -> None:
             group.create_task(core.run_messages())
             group.create_task(_run_mains(core, port))
             group.create_task(_run_control(core))
+            if core.config.fast is not None:
+                group.create_task(_run_reserve(core, core.config.fast.meter_period_s))
             await uplink.open()
     finally:
         await _leave(core, uplink)
@@ -72,6 +74,16 @@ async def _run_mains(core: GatewayCore, port: SitePort) -> None:
             continue  # the control step counts failures
         if not present:
             await core.mains_lost()
+
+
+async def _run_reserve(core: GatewayCore, period_s: float) -> None:
+    """Answer frequency at the meter's pace while a reserve is in force; wall time, for a reserve needs speed 1."""
+    next_s = core.monotonic()
+    while True:
+        if core.reserve.in_force(core.clock.now()):
+            await core.reserve.tick()
+        next_s = max(next_s + period_s, core.monotonic())
+        await asyncio.sleep(max(0.005, next_s - core.monotonic()))
 
 
 async def _leave(core: GatewayCore, uplink: Uplink) -> None:

@@ -27,7 +27,7 @@ class AckRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class DutyRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An accepted command that is in force, its signed bytes, and what was limited so far."""
+    """An accepted command that is in force, its signed bytes, what was limited so far, a reserve's account."""
 
     envelope: str
     command_id: str
@@ -35,6 +35,11 @@ class DutyRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     accepted_at: datetime
     limited_wh: float = 0.0
     limited_told: bool = False
+    triggered_at: datetime | None = None
+    up_wh: float = 0.0
+    down_wh: float = 0.0
+    given_wh: float = 0.0
+    taken_wh: float = 0.0
 
 
 class Remembered(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -87,6 +87,15 @@ class Capabilities:
     inverter: bool
     max_v: float  # upper bound of a written voltage; boost is above it
     rectifier_limit_w: float  # DC, all modules
+    frequency_step_hz: float | None = None  # resolution of the mains frequency; None: no device measures it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuickSample:
+    """What a 100 ms loop looks at: bus voltage and battery power, charging positive, in one short request."""
+
+    bus_v: float
+    battery_w: float
 
 
 class FastMeter(Protocol):
@@ -123,6 +132,23 @@ class SitePort(Protocol):
 
         Raises:
             WriteRefusedError: Below the backstop, above `max_v`, or the device cannot revert by itself.
+            ReadBackError: The device holds something else.
+        """
+        ...
+
+    async def read_grid_hz(self) -> float:
+        """Return the mains frequency (see `FastMeter`)."""
+        ...
+
+    async def read_quick(self) -> QuickSample:
+        """Return bus voltage and battery power: one short request to the rectifier controller."""
+        ...
+
+    async def move_rectifier_v(self, volts: float) -> float:
+        """Change a rectifier voltage whose revert timer is running, without arming it anew; returns the read-back.
+
+        Raises:
+            WriteRefusedError: As `write_rectifier_v`, or the timer is not running: a setpoint is never held without.
             ReadBackError: The device holds something else.
         """
         ...

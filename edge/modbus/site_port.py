@@ -13,7 +13,14 @@ from typing import Literal
 import msgspec
 
 from edge.modbus.client import Connection, Device, Link, Patience, PymodbusLink
-from edge.modbus.port import Capabilities, DeviceError, FieldSample, ReadBackError, WriteRefusedError
+from edge.modbus.port import (
+    Capabilities,
+    DeviceError,
+    FieldSample,
+    QuickSample,
+    ReadBackError,
+    WriteRefusedError,
+)
 from edge.modbus.profile import Point, Profile, load_profile
 from edge.modbus.sample import PERCENT, assemble, plan_reads
 from edge.modbus.sunspec import SunspecModel, open_models
@@ -58,6 +65,7 @@ def modbus_link(spec: DeviceSpec) -> Link:
     return PymodbusLink.tcp(spec.host, spec.port, timeout, rtu_framing=spec.rtu_over_tcp)
 
 
+_LEAST_LEFT_S = 2.0  # a voltage is not moved under a timer that is about to run out
 _READ_BACK = frozenset({"rectifier_set_v", "load_shed"})  # writable points that every scan reads
 
 
@@ -148,6 +156,7 @@ class ModbusSitePort:
             inverter=self._spec.inverter_w > 0.0 and self._inverter() is not None,
             max_v=self._spec.max_v,
             rectifier_limit_w=self._spec.rectifier_limit_w,
+            frequency_step_hz=self._frequency_step_hz(),
         )
 
     def _connection(self, spec: DeviceSpec) -> Connection:
@@ -212,12 +221,45 @@ class ModbusSitePort:
         return await self._read_point(point) > 0.5
 
     async def read_grid_hz(self) -> float:
-        for device in self._sunspec:
-            if 203 in device.models:
-                value = (await device.models[203].read(["Hz"]))["Hz"]
-                if value is not None and value > 0.0:
-                    return value
-        raise DeviceError("site", "no device measures frequency")
+        model = self._frequency_model()
+        if model is not None:
+            value = (await model.read(["Hz"]))["Hz"]
+        elif "grid_hz" in self._need_rectifier().profile.points:
+            value = await self._read_point(self._point("grid_hz"))
+        else:
+            raise DeviceError("site", "no device measures frequency")
+        if value is None or not value > 0.0:
+            raise DeviceError("site", "no mains frequency")
+        return value
+
+    def _frequency_model(self) -> SunspecModel | None:
+        """Return the meter (203), else the modern inverter (701), that measures frequency."""
+        models = [held.models for held in self._sunspec]
+        return next((found[number] for number in (203, 701) for found in models if number in found), None)
+
+    def _frequency_step_hz(self) -> float | None:
+        model = self._frequency_model()
+        if model is not None:
+            return model.step("Hz")
+        point = self._need_rectifier().profile.points.get("grid_hz")
+        return None if point is None else point.scale
+
+    async def read_quick(self) -> QuickSample:
+        rectifier = self._need_rectifier()
+        names = [name for name in ("bus_v", "battery_a", "battery_w") if name in rectifier.profile.points]
+        values: dict[str, float] = {}
+        for address, count in rectifier.profile.blocks(names):
+            held = await rectifier.device.read(address, count)
+            for name in names:
+                point = rectifier.profile.points[name]
+                start = point.address - address
+                if start >= 0 and start + point.size <= count:
+                    values[name] = point.decode(held[start : start + point.size])
+        if "bus_v" not in values or not {"battery_a", "battery_w"} & set(values):
+            raise DeviceError(rectifier.device.name, "no quick reading of the battery")
+        bus_v = values["bus_v"]
+        power_w = values.get("battery_w", bus_v * values.get("battery_a", 0.0))
+        return QuickSample(bus_v=bus_v, battery_w=power_w)
 
     async def _read_point(self, point: Point) -> float:
         return point.decode(await self._need_rectifier().device.read(point.address, point.size))
@@ -225,12 +267,24 @@ class ModbusSitePort:
     # -- writing ------------------------------------------------------------------------------------
 
     async def write_rectifier_v(self, volts: float, revert: timedelta) -> float:
+        self._check_volts(volts)
+        await self._arm(revert)
+        return await self._write_point("rectifier_set_v", volts)
+
+    async def move_rectifier_v(self, volts: float) -> float:
+        name = self._check_volts(volts)
+        left_s = await self._read_point(self._point("revert_left_s"))
+        if not (left_s >= _LEAST_LEFT_S):
+            raise WriteRefusedError(name, f"the revert timer has {left_s} s left: it must be armed first")
+        return await self._write_point("rectifier_set_v", volts)
+
+    def _check_volts(self, volts: float) -> str:
+        """Return the controller's name, or refuse a voltage outside what may ever be written."""
         caps = self.capabilities
         name = self._may_write()
         if not (caps.backstop_v <= volts <= caps.max_v):
             raise WriteRefusedError(name, f"{volts} V is outside {caps.backstop_v} to {caps.max_v} V")
-        await self._arm(revert)
-        return await self._write_point("rectifier_set_v", volts)
+        return name
 
     def _may_write(self) -> str:
         """Return the controller's name, or refuse if what is written would outlive a dead gateway."""

@@ -167,6 +167,14 @@ class SunspecModel:
             values[name] = self._value(point, held[offset - start : offset - start + point.size])
         return values
 
+    def step(self, name: str) -> float | None:
+        """Return a point's resolution in its unit; None where the device does not implement its scale factor."""
+        point, _ = self._place(name)
+        if not point.scale_point:
+            return 1.0
+        exponent = self._scales.get(point.scale_point)
+        return None if exponent is None else float(10.0**exponent)
+
     async def read_text(self, name: str) -> str:
         """Return a string point."""
         point, offset = self._place(name)

@@ -23,10 +23,10 @@ from edge.gateway.recharge import RechargeRule
 from edge.gateway.state_file import StateFile
 from edge.gateway.uplink import FLEET_KEYS, UplinkError, topic
 from edge.modbus.client import Patience
-from edge.modbus.site_port import ModbusSitePort
+from edge.modbus.site_port import ModbusSitePort, modbus_link
 from edge.plan import Acknowledgement, Command, CommandId, CommandKind, EmptyBody, ScheduleBody
 from edge.simulator.fleet import FleetSimulation
-from edge.simulator.modbus_server import InProcessLink
+from edge.simulator.modbus_server import InProcessLink, SiteServer
 from edge.simulator.site_spec import SiteSpec
 from telemetry.model.battery import Chemistry
 from telemetry.model.site import SiteId, SiteMode
@@ -164,6 +164,7 @@ class Bench:
     buffer: Buffer
     folder: Path
     trace: list[tuple[datetime, float, float, float]] = field(default_factory=list)
+    ticks: int = 0
 
     async def step(self, seconds: float = 1.0, count: int = 1) -> None:
         """Let plant and core live for `count` steps."""
@@ -175,6 +176,21 @@ class Bench:
             self.trace.append((self.clock.now(), true_w, float(state.bus_v[0]), float(state.load_w[0])))
             await self.core.control_once()
             await self.settle()
+
+    async def tick(self, seconds: float) -> None:
+        """Let plant and core live in tenths of a second: the reserve loop each, the control step each tenth one."""
+        for _ in range(round(seconds * 10)):
+            self.clock.advance(0.1)
+            self.fleet.advance_to(self.clock.now())
+            state = self.fleet.plant.state
+            true_w = float(state.string_a[0].sum() * state.bus_v[0])
+            self.trace.append((self.clock.now(), true_w, float(state.bus_v[0]), float(state.load_w[0])))
+            self.ticks += 1
+            if self.ticks % 10 == 0:
+                await self.core.control_once()
+            if self.core.reserve.in_force(self.clock.now()):
+                await self.core.reserve.tick()
+        await self.settle()
 
     async def settle(self) -> None:
         """Let the core's tasks do what is due."""
@@ -215,13 +231,19 @@ async def bench(
     link: BenchLink | None = None,
     seed: int = 7,
     keys: bool = True,
+    wire: bool = False,
 ) -> AsyncIterator[Bench]:
-    """Run a core on the bench: its message tasks live, its control step is the test's."""
+    """Run a core on the bench: its message tasks live, its control step is the test's.
+
+    `wire`: its devices stand behind Modbus TCP on a socket instead of in the process.
+    """
     clock = clock or StepClock()
     fleet = fleet or FleetSimulation([spec], seed=seed, start=clock.now())
+    server = SiteServer(fleet.devices[0])
+    number = await server.start() if wire else 0
     port = ModbusSitePort(
-        fleet.port_spec(0),
-        make_link=lambda _spec: InProcessLink(fleet.devices[0], time_out_s=0.005),
+        fleet.port_spec(0, port=number),
+        make_link=modbus_link if wire else lambda _spec: InProcessLink(fleet.devices[0], time_out_s=0.005),
         patience=Patience(retries=0),
     )
     await port.open()
@@ -251,3 +273,4 @@ async def bench(
         await asyncio.wait([tasks])
         buffer.close()
         await port.close()
+        await server.stop()

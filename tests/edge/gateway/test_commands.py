@@ -140,7 +140,7 @@ def reason(command: Command, standing: Standing = STANDING, site: Site = FIELD, 
                 ),
             ),
             STANDING,
-            "kind_not_offered",
+            "no_fast_meter",
         ),
     ],
 )
