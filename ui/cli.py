@@ -13,6 +13,7 @@ from pathlib import Path
 from telemetry.model.errors import ControlError
 from ui.cli_bench import add_bench_commands
 from ui.cli_control import add_control_orders
+from ui.cli_notify import add_notify_commands
 from ui.cli_ops import add_ops_commands
 
 _STATE = Path(".cellwatt")
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_state(status)
     status.set_defaults(run=_status)
     add_ops_commands(commands, _STATE)
+    add_notify_commands(commands, _STATE)
     add_bench_commands(commands)
     for name, words in _PROCESS_HELP.items():
         one = commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")

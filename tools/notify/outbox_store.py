@@ -51,6 +51,15 @@ _MESSAGE = (
     " ARRAY(SELECT subject_id FROM notification_subject s WHERE s.message_id = n.message_id ORDER BY subject_id)"
 )
 
+_CLAIM = (
+    "WITH taken AS (SELECT message_id, state FROM notification WHERE not_before <= %s"
+    " AND (state = 'due' OR (state = 'sending' AND lease_until <= %s))"
+    " ORDER BY made_at, message_id LIMIT %s FOR UPDATE SKIP LOCKED),"
+    " moved AS (UPDATE notification n SET state = 'sending', attempts = n.attempts + 1, lease_until = %s"
+    " FROM taken WHERE n.message_id = taken.message_id RETURNING @message, n.attempts, taken.state)"
+    " SELECT * FROM moved"
+).replace("@message", _MESSAGE)
+
 
 class Outbox:
     """Reads and writes messages with the API's role."""
@@ -108,15 +117,7 @@ class Outbox:
         One whose lease ran out was being sent when its process ended: it is taken again, and said to be in doubt.
         """
         async with self._pool.connection() as connection:
-            cursor = await connection.execute(
-                "WITH taken AS (SELECT message_id, state FROM notification WHERE not_before <= %s"
-                " AND (state = 'due' OR (state = 'sending' AND lease_until <= %s))"
-                " ORDER BY made_at, message_id LIMIT %s FOR UPDATE SKIP LOCKED),"
-                " moved AS (UPDATE notification n SET state = 'sending', attempts = n.attempts + 1, lease_until = %s"
-                f" FROM taken WHERE n.message_id = taken.message_id RETURNING {_MESSAGE}, n.attempts, taken.state)"  # noqa: S608
-                " SELECT * FROM moved",
-                [wall, wall, most, until],
-            )
+            cursor = await connection.execute(_CLAIM.encode(), [wall, wall, most, until])
             return tuple(
                 Claimed(message=_message(row), attempt=row[8], in_doubt=row[9] == Sending.SENDING.value)
                 for row in await cursor.fetchall()

@@ -87,9 +87,9 @@ def _reason(
         return ""
     begun = occasion.opened_at if told_at is None else told_at
     for step in settings.escalation:
-        if step.to == target.name and rank(occasion.severity) >= rank(step.at_least):
-            if now >= begun + step.after:
-                return ESCALATED
+        grave = rank(occasion.severity) >= rank(step.at_least)
+        if step.to == target.name and grave and now >= begun + step.after:
+            return ESCALATED
     return ""
 
 

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from telemetry.model.errors import ControlError
 from telemetry.model.incident import Severity
@@ -194,5 +202,7 @@ def load_settings(path: Path) -> NotifySettings | None:
     except FileNotFoundError:
         return None
     if found.st_mode & 0o077 or found.st_uid != os.geteuid():
-        raise NotifySettingsError(f"{path} holds secrets and others may open it, or it is not ours; chmod 600 it")
+        raise NotifySettingsError(
+            f"{path} holds secrets and others may open it, or it is not ours; chmod 600 it"
+        )
     return parse_settings(path.read_text(encoding="utf-8"))

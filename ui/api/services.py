@@ -20,6 +20,7 @@ from telemetry.model.clock import Clock, read_wall
 from telemetry.reading_store import ReadingStore
 from telemetry.registry_store import RegistryStore
 from tools.forecasting.forecast_store import ForecastStore
+from tools.notify.notifier import NotifyDesk
 from tools.planning.audit_store import AuditStore
 from tools.planning.dispatch_store import DispatchStore
 from tools.planning.plan_store import PlanStore
@@ -33,6 +34,7 @@ from ui.api.incident_store import IncidentDesk
 from ui.api.library import Library
 from ui.api.metrics import Metrics
 from ui.api.notice_hub import NoticeHub
+from ui.api.notices import notifier, notify_desk
 from ui.api.passwords import Passwords
 from ui.api.registry_desk_store import RegistryDesk
 from ui.api.settings import ApiSettings
@@ -85,6 +87,7 @@ class Services:
     audit: AuditStore
     uploads: asyncio.Semaphore
     library: Library
+    notify: NotifyDesk
 
 
 @asynccontextmanager
@@ -98,6 +101,7 @@ async def open_services(
     wall: Callable[[], datetime] = read_wall,
     hasher: PasswordHasher | None = None,
     choose_embedder: Callable[[], Chosen] = lambda: Chosen(embedder=None),
+    notify_file: Path | None = None,
 ) -> AsyncIterator[Services]:
     """Open everything, keep the shared tasks running, and close it all at the end."""
     chosen = settings or ApiSettings()
@@ -105,12 +109,22 @@ async def open_services(
     pool.timeout = chosen.database_within.total_seconds()
     passwords = Passwords(at_once=chosen.logins_at_once, hasher=hasher or PasswordHasher())
     services = _wired(
-        dsn, pool, clock, policy_file, secret, chosen, wall, passwords, Library(pool, choose_embedder)
+        dsn,
+        pool,
+        clock,
+        policy_file,
+        secret,
+        chosen,
+        wall,
+        passwords,
+        Library(pool, choose_embedder),
+        notify_desk(pool, notify_file),
     )
     tasks = [
         asyncio.create_task(services.hub.run()),
         asyncio.create_task(services.feed.run()),
         asyncio.create_task(_tidy(services)),
+        asyncio.create_task(notifier(pool, clock, wall, notify_file).run()),
     ]
     try:
         yield services
@@ -120,6 +134,7 @@ async def open_services(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         services.passwords.close()
+        services.notify.courier.close()
         await pool.close()
 
 
@@ -133,6 +148,7 @@ def _wired(
     wall: Callable[[], datetime],
     passwords: Passwords,
     library: Library,
+    notify: NotifyDesk,
 ) -> Services:
     accounts, registry = AccountStore(pool), RegistryStore(pool)
 
@@ -168,6 +184,7 @@ def _wired(
         audit=AuditStore(pool),
         uploads=asyncio.Semaphore(_UPLOADS_AT_ONCE),
         library=library,
+        notify=notify,
     )
 
 

@@ -99,6 +99,11 @@ class Installation:
         """The approval policy: no file, nobody may."""
         return self.state.path / "approval_policy.toml"
 
+    @property
+    def notify_file(self) -> Path:
+        """Who is told what, with secrets; no file, nobody."""
+        return self.state.path / "notify.toml"
+
     def ready_file(self, name: str) -> Path:
         """Where a process says how far it is."""
         return self.state.folder("ready") / name
@@ -168,6 +173,7 @@ class Installation:
             **self._database(DatabaseRole.API),
             settings.API_PORT: str(self.runtime.api_port),
             settings.SESSION_SECRET_FILE: str(self._secret_file("session-secret")),
+            settings.NOTIFY_FILE: str(self.notify_file),
             settings.POLICY_FILE: str(self.policy_file),
         }
 

@@ -5,6 +5,7 @@ import base64
 import contextlib
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import uvicorn
 
@@ -15,6 +16,7 @@ from ui.api.services import Services, open_services
 from ui.settings import (
     API_PORT,
     DATABASE_URL,
+    NOTIFY_FILE,
     POLICY_FILE,
     SESSION_SECRET_FILE,
     ProcessSettings,
@@ -57,6 +59,7 @@ async def run_api(env: Mapping[str, str]) -> None:
         policy_file=need_file(env, POLICY_FILE),
         secret=secret,
         choose_embedder=lambda: choose_embedder(env),
+        notify_file=Path(env[NOTIFY_FILE]) if env.get(NOTIFY_FILE) else None,
     ) as services:
         with listening(port) as listener:
             await serve(services, listener, settings.say_ready)
