@@ -69,6 +69,8 @@ class FieldSample:
     local_lock: bool = False
     rectifier_modules_ok: int | None = None
     load_shed: int | None = None  # non-critical loads that are off, one bit each, read back
+    modules_off: int | None = None  # rectifier modules in standby, one bit each, read back
+    phase_w: tuple[float, ...] = ()  # AC import on each of three phases; empty where the meter has none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +171,10 @@ class SitePort(Protocol):
 
         Priority outputs only: the load and battery contactors of DOMAIN.md are not on the list.
         """
+        ...
+
+    async def write_modules_off(self, mask: int) -> int:
+        """Put the rectifier modules whose bit is set in standby and the others on; returns the mask read back."""
         ...
 
     async def write_inverter_w(self, power_w: float, revert: timedelta) -> float:

@@ -27,11 +27,16 @@ UNITS: dict[str, str] = {
     "mains_ok": "bit", "local_lock": "bit", "rectifier_modules_ok": "count", "alarms": "bits",
     "revert_left_s": "s", "lvd_v": "V", "boost_v": "V",
     "rectifier_set_v": "V", "charge_limit_a": "A", "discharge_limit_a": "A", "revert_s": "s",
-    "load_shed": "mask",
+    "load_shed": "mask", "modules_off": "mask",
     **dict.fromkeys(STRINGS, "A"),
 }  # fmt: skip
 
-LIMITS = ("charge_limit_a", "discharge_limit_a", "load_shed")  # what must not outlive a gateway
+LIMITS = (
+    "charge_limit_a",
+    "discharge_limit_a",
+    "load_shed",
+    "modules_off",
+)  # what must not outlive a gateway
 
 # Points whose sign a controller may turn round: a profile that has one must prove the sign.
 SIGNED = frozenset({"battery_a", "battery_w", "meter_battery_w", "grid_w", *STRINGS})

@@ -11,6 +11,9 @@ from edge.modbus.sunspec import SunspecModel
 # Sample field -> (SunSpec model, point), first found wins.
 _SUNSPEC_FIELDS: dict[str, tuple[tuple[int, str], ...]] = {
     "grid_w": ((203, "W"),),
+    "phase_1_w": ((203, "WphA"), (701, "WL1")),
+    "phase_2_w": ((203, "WphB"), (701, "WL2")),
+    "phase_3_w": ((203, "WphC"), (701, "WL3")),
     "grid_v": ((203, "PhV"), (701, "LNV")),
     "grid_hz": ((203, "Hz"), (701, "Hz")),
     "pv_w": ((160, "DCW#0"),),
@@ -52,7 +55,9 @@ def assemble(values: dict[str, float | None], alarms: tuple[str, ...]) -> FieldS
     bus_v, battery_a = float(values["bus_v"] or 0.0), float(values["battery_a"] or 0.0)
     battery_w = values.get("battery_w")
     modules, shed = values.get("rectifier_modules_ok"), values.get("load_shed")
+    off = values.get("modules_off")
     strings = (values.get(name) for name in STRINGS)
+    phases = tuple(w for w in (values.get(f"phase_{k}_w") for k in (1, 2, 3)) if w is not None)
     return FieldSample(
         bus_v=bus_v,
         load_w=float(values["load_w"] or 0.0),
@@ -78,4 +83,6 @@ def assemble(values: dict[str, float | None], alarms: tuple[str, ...]) -> FieldS
         local_lock=(values.get("local_lock") or 0.0) > 0.5,
         rectifier_modules_ok=None if modules is None else int(modules),
         load_shed=None if shed is None else int(shed),
+        modules_off=None if off is None else int(off),
+        phase_w=phases if len(phases) == 3 else (),
     )

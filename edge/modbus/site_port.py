@@ -66,7 +66,9 @@ def modbus_link(spec: DeviceSpec) -> Link:
 
 
 _LEAST_LEFT_S = 2.0  # a voltage is not moved under a timer that is about to run out
-_READ_BACK = frozenset({"rectifier_set_v", "load_shed"})  # writable points that every scan reads
+_READ_BACK = frozenset(
+    {"rectifier_set_v", "load_shed", "modules_off"}
+)  # writable points that every scan reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +315,10 @@ class ModbusSitePort:
     async def write_load_shed(self, mask: int) -> int:
         self._may_write()
         return int(await self._write_point("load_shed", mask))
+
+    async def write_modules_off(self, mask: int) -> int:
+        self._may_write()
+        return int(await self._write_point("modules_off", mask))
 
     async def write_inverter_w(self, power_w: float, revert: timedelta) -> float:
         model = self._inverter()

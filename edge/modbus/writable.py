@@ -10,6 +10,10 @@ WRITABLE: dict[str, tuple[float, float]] = {
     "charge_limit_a": (0.0, 2000.0),
     "discharge_limit_a": (0.0, 2000.0),
     "load_shed": (0.0, 255.0),
+    "modules_off": (
+        0.0,
+        65535.0,
+    ),  # rectifier modules in standby; the gateway keeps one more than the load needs
     "revert_s": (1.0, 900.0),
     "inverter_set_w": (-100_000.0, 100_000.0),
     "inverter_revert_s": (1.0, 900.0),

@@ -57,6 +57,9 @@ class Plant:
         self._heat_j_per_c = np.array([c.heat_j_per_c_ah for c in per_ah]) * bank_ah
         self._cooling_w_per_c = np.array([c.cooling_w_per_c_ah for c in per_ah]) * bank_ah
         self._compensation_v_per_c = np.array([c.counter_v_per_c * c.cells for c in per_ah])
+        self._module = np.arange(max(spec.modules for spec in specs))
+        self._aux_phase = np.array([spec.aux_phase for spec in specs])
+        self._compensates = np.array([spec.own_compensation for spec in specs])
         self._shed_frac = np.array([(*spec.shed_shares, *(0.0,) * 8)[:8] for spec in specs])
         self.own_charge_limit_a = self._of("charge_limit_a")
         self.commands = Commands(
@@ -67,6 +70,7 @@ class Plant:
             inverter_w=np.zeros(n),
             inverter_revert_s=np.zeros(n),
             load_shed=np.zeros(n, dtype=np.int64),
+            modules_off=np.zeros(n, dtype=np.int64),
             silent_s=np.zeros(n),
         )
         self.hardware = Hardware(
@@ -104,6 +108,8 @@ class Plant:
             ac_up_s=np.full(n, _NEVER),
             pv_w=zeros.copy(),
             grid_w=zeros.copy(),
+            modules_live=self.modules.astype(np.float64),
+            phase_w=np.zeros((n, 3)),
             aux_ac_w=zeros.copy(),
             genset_w=zeros.copy(),
             genset_run_s=zeros.copy(),
@@ -140,6 +146,20 @@ class Plant:
         """Return the rectifier modules that work."""
         return np.asarray(np.maximum(self.modules - self.hardware.modules_lost, 0))
 
+    def modules_on(self) -> Bools:
+        """Return which modules are on, shape (sites, modules): those that work and do not stand by; one always is."""
+        works = self._module[None, :] < self.modules_ok()[:, None]
+        on = works & ((self.commands.modules_off[:, None] >> self._module[None, :]) & 1 == 0)
+        first = works & (self._module[None, :] == 0)
+        return np.asarray(np.where(on.any(axis=1)[:, None], on, first))
+
+    def rectifier_loss_w(self, out_w: Floats) -> Floats:
+        """Return what the modules that are on lose at a DC output, W: fixed, linear and square parts (settings)."""
+        cfg, rated_w = self.settings, np.maximum(self.state.modules_live * self.module_w, 1.0)
+        return np.asarray(
+            cfg.loss_fixed * rated_w + cfg.loss_linear * out_w + cfg.loss_square * out_w**2 / rated_w
+        )
+
     # -- one step -----------------------------------------------------------------------------------
 
     def step(self, drive: Drive, dt_s: float) -> None:
@@ -162,13 +182,16 @@ class Plant:
         cmd, st, hw = self.commands, self.state, self.hardware
         st.mains = drive.mains & ~hw.mains_forced_off
         cmd.revert_s = np.maximum(cmd.revert_s - dt_s, 0.0)
-        compensated = self.float_v + np.clip(self._compensation_v_per_c * (st.battery_c - 25.0), -1.5, 1.5)
+        compensated = self.float_v + np.where(
+            self._compensates, np.clip(self._compensation_v_per_c * (st.battery_c - 25.0), -1.5, 1.5), 0.0
+        )
         cmd.rectifier_v = np.where(cmd.revert_s > 0.0, cmd.rectifier_v, compensated)
         cmd.silent_s += dt_s
         alone = cmd.silent_s > self.settings.comm_loss_s
         cmd.charge_limit_a = np.where(alone, self.own_charge_limit_a, cmd.charge_limit_a)
         cmd.discharge_limit_a = np.where(alone, _NEVER, cmd.discharge_limit_a)
         cmd.load_shed = np.where(alone, 0, cmd.load_shed)
+        cmd.modules_off = np.where(alone, 0, cmd.modules_off)
         cmd.inverter_revert_s = np.maximum(cmd.inverter_revert_s - dt_s, 0.0)
         cmd.inverter_w = np.where(cmd.inverter_revert_s > 0.0, cmd.inverter_w, 0.0)
         wanted = ~st.mains & (self.genset_rated_w > 0.0) & (st.fuel_l > 0.0) & ~hw.genset_fails
@@ -189,7 +212,11 @@ class Plant:
         st.ac_up_s = np.where(st.mains | on_genset, st.ac_up_s + dt_s, 0.0)
         # At the end of a long step the rectifier is past its walk-in; during a short one it is inside it.
         walk = np.clip((st.ac_up_s - cfg.start_delay_s) / cfg.walk_in_s, 0.0, 1.0)
-        power_w = self.modules_ok() * self.module_w
+        asked = self.modules_on().sum(
+            axis=1
+        )  # a module that is switched on walks in, as after the mains return
+        st.modules_live = np.minimum(asked, st.modules_live + self.modules * dt_s / cfg.walk_in_s)
+        power_w = st.modules_live * self.module_w
         power_w = np.where(st.mains, power_w, np.minimum(power_w, 0.85 * self.genset_rated_w))
         reach = cfg.ramp_v_per_s * dt_s
         held = np.clip(self.commands.rectifier_v, st.rectifier_v - reach, st.rectifier_v + reach)
@@ -309,15 +336,10 @@ class Plant:
     def _alternating(self, drive: Drive, battery_heat_w: Floats, dt_s: float) -> None:
         """Settle the AC side, the cabinet's temperature and the energy counters."""
         st, cfg, hours = self.state, self.settings, dt_s / 3600.0
-        rated_w = np.maximum(self.modules_ok() * self.module_w, 1.0)
         out_w = st.rectifier_a * st.bus_v
         ac = st.mains | (st.genset_run_s > cfg.genset_start_s)
         working = ac & (self.modules_ok() > 0)
-        loss_w = np.where(
-            working,
-            cfg.loss_fixed * rated_w + cfg.loss_linear * out_w + cfg.loss_square * out_w**2 / rated_w,
-            0.0,
-        )
+        loss_w = np.where(working, self.rectifier_loss_w(out_w), 0.0)
         st.rectifier_in_w = out_w + loss_w
         heat_w = loss_w + cfg.cabinet_load_share * st.load_w + np.maximum(battery_heat_w, 0.0)
         free_c = st.ambient_c + heat_w / cfg.cabinet_w_per_c
@@ -330,6 +352,7 @@ class Plant:
         st.battery_c = settled + (st.battery_c - settled) * rate
         site_w = st.rectifier_in_w + st.aux_ac_w + st.inverter_w
         st.grid_w = np.where(st.mains, site_w, 0.0)
+        st.phase_w = np.where(st.mains[:, None], self._phases_w(), 0.0)
         st.genset_w = np.where(st.mains | ~ac, 0.0, site_w)
         burn = cfg.genset_l_per_h_idle + cfg.genset_l_per_kwh * st.genset_w / 1000.0
         st.fuel_l = np.maximum(st.fuel_l - np.where(st.genset_w > 0.0, burn * hours, 0.0), 0.0)
@@ -342,6 +365,15 @@ class Plant:
         e.pv += st.pv_w * hours
         e.load += st.load_w * hours
         e.unserved += (drive.load_w - st.load_w) * hours
+
+    def _phases_w(self) -> Floats:
+        """Return the site's power on each of three phases, W: module k sits on phase k mod 3, auxiliaries on one."""
+        st, on = self.state, self.modules_on()
+        each_w = st.rectifier_in_w / np.maximum(on.sum(axis=1), 1)
+        phases = np.arange(3)
+        modules = np.stack([(on & (self._module % 3 == k)).sum(axis=1) for k in phases], axis=1)
+        aux = (self._aux_phase[:, None] == phases[None, :]) * st.aux_ac_w[:, None]
+        return np.asarray(modules * each_w[:, None] + aux + st.inverter_w[:, None] / 3.0)
 
     def _inverter_loss_w(self) -> Floats:
         eff, ac = self.settings.inverter_efficiency, self.state.inverter_w

@@ -57,6 +57,7 @@ class Commands:
     inverter_w: Floats  # AC, charging positive
     inverter_revert_s: Floats
     load_shed: Ints  # priority outputs that are off, one bit each
+    modules_off: Ints  # rectifier modules asked to stand by, one bit each
     silent_s: Floats  # since the controller last heard a request
 
 
@@ -95,6 +96,8 @@ class State:
     ac_up_s: Floats  # time since AC came back
     pv_w: Floats
     grid_w: Floats
+    modules_live: Floats  # rectifier modules that are on, those walking in as a part
+    phase_w: Floats  # (sites, 3) import by phase
     aux_ac_w: Floats
     genset_w: Floats
     genset_run_s: Floats

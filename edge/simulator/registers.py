@@ -41,6 +41,7 @@ _OWN: dict[str, Callable[[Plant, int, float], float]] = {
     "charge_limit_a": lambda plant, k, _: min(plant.commands.charge_limit_a[k], 1000.0),
     "discharge_limit_a": lambda plant, k, _: min(plant.commands.discharge_limit_a[k], 1000.0),
     "load_shed": lambda plant, k, _: float(plant.commands.load_shed[k]),
+    "modules_off": lambda plant, k, _: float(plant.commands.modules_off[k]),
     "lvd_v": lambda plant, _k, _: plant.settings.lvd_v,
     "boost_v": lambda plant, k, _: plant.max_v[k],
 }
@@ -151,3 +152,5 @@ class RectifierRegisters:
             cmd.discharge_limit_a[k] = value
         elif name == "load_shed":
             cmd.load_shed[k] = int(value)
+        elif name == "modules_off":
+            cmd.modules_off[k] = int(value)

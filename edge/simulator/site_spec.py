@@ -27,6 +27,8 @@ class SiteSpec:
     latitude: float = 45.46
     longitude: float = 9.19
     controller: Controller = "fine"
+    aux_phase: int = 0  # the phase that air conditioning and other auxiliaries hang on
+    own_compensation: bool = True  # the controller follows the battery's temperature with its float voltage
     shed_shares: tuple[float, ...] = (0.20, 0.15)  # of the load, behind priority outputs 0, 1, ... [I]
     initial_soc_frac: float = 0.98
     initial_soh_frac: float = 1.0

@@ -42,8 +42,10 @@ def _rated_wh(d: SiteReading) -> float:
     return d.plant.specs[d.site].rated_wh
 
 
-def _phase_a(d: SiteReading) -> float:
-    return d.sensed("grid_w") / 3.0 / 230.0
+def _phase_w(d: SiteReading, phase: int) -> float:
+    true_w = float(d.plant.state.grid_w[d.site])
+    share = float(d.plant.state.phase_w[d.site, phase]) / true_w if true_w != 0.0 else 0.0
+    return d.sensed("grid_w") * share
 
 
 VALUES: dict[tuple[int, str], Read | float | str] = {
@@ -53,9 +55,9 @@ VALUES: dict[tuple[int, str], Read | float | str] = {
     (1, "SN"): lambda d: d.plant.specs[d.site].site_id,
     (1, "DA"): 2.0,
     (203, "A"): lambda d: d.sensed("grid_w") / 230.0,
-    (203, "AphA"): _phase_a,
-    (203, "AphB"): _phase_a,
-    (203, "AphC"): _phase_a,
+    (203, "AphA"): lambda d: _phase_w(d, 0) / 230.0,
+    (203, "AphB"): lambda d: _phase_w(d, 1) / 230.0,
+    (203, "AphC"): lambda d: _phase_w(d, 2) / 230.0,
     (203, "PhV"): lambda d: d.sensed("grid_v"),
     (203, "PhVphA"): lambda d: d.sensed("grid_v"),
     (203, "PhVphB"): lambda d: d.sensed("grid_v"),
@@ -63,6 +65,9 @@ VALUES: dict[tuple[int, str], Read | float | str] = {
     (203, "PPV"): lambda d: d.sensed("grid_v") * 3.0**0.5,
     (203, "Hz"): lambda d: d.sensed("grid_hz"),
     (203, "W"): lambda d: d.sensed("grid_w"),
+    (203, "WphA"): lambda d: _phase_w(d, 0),
+    (203, "WphB"): lambda d: _phase_w(d, 1),
+    (203, "WphC"): lambda d: _phase_w(d, 2),
     (203, "TotWhImp"): lambda d: max(float(d.plant.state.energy.mains[d.site]), 0.0),
     (203, "TotWhExp"): 0.0,
     (203, "Evt"): 0.0,

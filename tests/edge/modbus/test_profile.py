@@ -115,7 +115,7 @@ def test_the_list_in_code_refuses_whatever_a_profile_says(point: str) -> None:
 def test_the_writable_points_are_these_and_no_others() -> None:
     assert set(WRITABLE) == {
         "rectifier_set_v", "charge_limit_a", "discharge_limit_a", "revert_s", "load_shed",
-        "inverter_set_w", "inverter_revert_s",
+        "inverter_set_w", "inverter_revert_s", "modules_off",
     }  # fmt: skip
 
 

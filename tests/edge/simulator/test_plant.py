@@ -275,3 +275,39 @@ def test_vrla_tapers_and_is_full_again_between_eight_and_twenty_four_hours() -> 
     # 60 % of capacity at 0.2 C and 96-98 % kept takes 3.1 h; the rest takes far longer than the same rate would.
     assert hours[0.8] == pytest.approx(3.1, abs=0.2)
     assert 8.0 < hours[0.995] < 24.0
+
+
+def test_modules_in_standby_lose_nothing_and_one_always_stays_on() -> None:
+    plant = Plant([SiteSpec(site_id="a"), SiteSpec(site_id="b"), SiteSpec(site_id="c")])
+    plant.commands.modules_off[:] = [0, 0b010, 0b111]
+    plant.hardware.modules_lost[:] = [0, 1, 0]
+    drive = Drive(
+        load_w=np.full(3, 1000.0), ambient_c=np.full(3, 15.0), pv_w=np.zeros(3), mains=np.ones(3, bool)
+    )
+    plant.commands.charge_limit_a[:] = 0.0
+    plant.step(drive, 1.0)
+    assert plant.modules_on().tolist() == [[True, True, True], [True, False, False], [True, False, False]]
+    # 1,000 W: 0.8 % of 9 kW, 1.4 % of 1 kW and 2 % of 1 / 9 kW are 88.2 W; of one module 24 + 14 + 6.7 = 44.7 W.
+    loss_w = plant.state.rectifier_in_w - plant.state.rectifier_a * plant.state.bus_v
+    assert loss_w.tolist() == pytest.approx([88.2, 44.7, 44.7], abs=0.2)
+    # Three modules on three phases; one alone loads its own.
+    inside_w = plant.state.phase_w - np.outer(plant.state.aux_ac_w, [1.0, 0.0, 0.0])
+    assert inside_w[0].tolist() == pytest.approx([1088.2 / 3.0] * 3, abs=0.2)
+    assert inside_w[2].tolist() == pytest.approx([1044.7, 0.0, 0.0], abs=0.2)
+
+
+def test_a_module_that_is_switched_on_walks_in_and_silence_switches_all_on() -> None:
+    plant = Plant([SiteSpec(site_id="a")])
+    drive = Drive(
+        load_w=np.full(1, 1000.0), ambient_c=np.full(1, 15.0), pv_w=np.zeros(1), mains=np.ones(1, bool)
+    )
+    plant.commands.modules_off[0] = 0b110
+    plant.step(drive, 1.0)
+    assert plant.state.modules_live[0] == pytest.approx(1.0)
+    plant.commands.modules_off[0] = 0
+    plant.step(drive, 1.0)
+    assert plant.state.modules_live[0] == pytest.approx(1.6)  # three modules in 5 s
+    plant.commands.modules_off[0] = 0b110
+    for _ in range(301):
+        plant.step(drive, 1.0)
+    assert plant.commands.modules_off[0] == 0
