@@ -11,6 +11,7 @@ import httpx
 Doc: TypeAlias = Mapping[str, Any]
 
 _TIMEOUT_S = 15.0
+_UPLOAD_TIMEOUT_S = 120.0
 _MOST_PAGES = 20
 _MOST_KEPT = 64
 
@@ -90,15 +91,34 @@ class ApiClient:
                 break
         return found[:most]
 
-    def act(self, method: str, path: str, body: Doc | None = None, *, key: str | None = None) -> Any:
+    def act(
+        self,
+        method: str,
+        path: str,
+        body: Doc | None = None,
+        *,
+        key: str | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> Any:
         """Do something; a repeated `key` does it once. Returns the answer, None where it is empty.
 
         Raises:
             ApiError: It was not done, or it is not known whether it was (`ApiAwayError`).
         """
         headers = {"Idempotency-Key": key or uuid4().hex}
-        answer = self._send(method, path, json=body, headers=headers)
+        answer = self._send(method, path, json=body, params=dict(query or {}), headers=headers)
         return answer.json() if answer.content else None
+
+    def upload(self, path: str, content: bytes, **query: str) -> Any:
+        """Send a file; return what became of it.
+
+        Raises:
+            ApiError: It was not taken, or it is not known whether it was (`ApiAwayError`).
+        """
+        headers = {"Idempotency-Key": uuid4().hex, "Content-Type": "application/octet-stream"}
+        return self._send(
+            "POST", path, content=content, params=query, headers=headers, timeout=_UPLOAD_TIMEOUT_S
+        ).json()
 
     def _send(self, method: str, path: str, *, headers: Mapping[str, str], **options: Any) -> httpx.Response:
         sent = {**headers, **({"Authorization": f"Bearer {self.token}"} if self.token else {})}

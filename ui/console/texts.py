@@ -79,10 +79,55 @@ PAGE_AUDIT = "Control log"
 PAGE_INCIDENTS = "Incidents"
 PAGE_FORECASTS = "Forecasts"
 PAGE_QUALITY = "Data quality"
+PAGE_KNOWLEDGE = "Knowledge"
 PAGE_SETTINGS = "Settings"
 SECTION_NOW = "Now"
 SECTION_ACT = "Ask and act"
 SECTION_TRUST = "Can I believe it?"
+
+# --- knowledge ---
+KNOWLEDGE_QUESTION = "What did people write down about this?"
+KNOWLEDGE_ASK = "Ask in your own words"
+KNOWLEDGE_EXAMPLE = "rectifier alarm after a thunderstorm"
+KNOWLEDGE_KIND = "Kind"
+KNOWLEDGE_KINDS = {
+    "": "everything",
+    "procedure": "procedures",
+    "note": "notes",
+    "market": "market rules",
+    "incident": "incidents",
+    "decision": "decisions",
+    "manual": "manual",
+}
+KNOWLEDGE_SEARCH = "Search"
+KNOWLEDGE_NOT_FOUND = "Nothing in the library answers that. Try other words, or another kind."
+KNOWLEDGE_PLACE = "{document}, {section}"
+KNOWLEDGE_OPEN = "Read it whole"
+KNOWLEDGE_UPLOAD = "Add documents"
+KNOWLEDGE_UPLOAD_LEAD = (
+    "Markdown, text, PDF, Word or CSV, at most 20 MB each. A file of the same name replaces the one before;"
+    " a file with the same text as another is left out. Everybody with your role can find it."
+)
+KNOWLEDGE_FILES = "Files"
+KNOWLEDGE_TAKE_IN = "Take into the library"
+KNOWLEDGE_TAKING = "Reading {name} …"
+KNOWLEDGE_OUTCOMES = {
+    "added": "added",
+    "replaced": "replaced the one before",
+    "unchanged": "was there already",
+    "twin": "left out: another document has the same text",
+}
+KNOWLEDGE_WHO_UPLOADS = "Adding documents takes the role operator."
+KNOWLEDGE_ALL = "All documents ({count})"
+KNOWLEDGE_NONE = "The library is empty. Add documents above, or run `cellwatt import documents FOLDER`."
+KNOWLEDGE_HINT = "Select a row to read the document."
+KNOWLEDGE_ABOUT = "{document} · {kind} · for {role} and above · taken in {at}"
+KNOWLEDGE_REMOVE = "Remove"
+KNOWLEDGE_REMOVE_LEAD = (
+    "The document and its passages leave the library; the audit trail keeps who removed it."
+)
+KNOWLEDGE_REMOVE_CONFIRM = "Remove it now"
+KNOWLEDGE_REMOVED = "Removed from the library."
 
 # --- fleet ---
 FLEET_QUESTION = "Is everything all right?"
@@ -173,6 +218,12 @@ COLUMN = {
     "locked": "Locked until",
     "label": "Label",
     "expires": "Expires",
+    "document": "Document",
+    "document_id": "Document",
+    "written": "Written",
+    "taken_in": "Taken in",
+    "outcome": "What became of it",
+    "passages": "Passages",
     "revoked": "Withdrawn",
     "token_id": "Token",
     "chosen": "Chosen",

@@ -14,7 +14,18 @@ from ui.console.desk import API_URL, shared_http
 
 pytestmark = pytest.mark.database
 APP = Path(ui.console.__path__[0]) / "app.py"
-PAGES = ("fleet", "site", "incidents", "chat", "plans", "audit", "forecasts", "quality", "settings")
+PAGES = (
+    "fleet",
+    "site",
+    "incidents",
+    "chat",
+    "plans",
+    "audit",
+    "forecasts",
+    "quality",
+    "knowledge",
+    "settings",
+)
 
 
 def _draw(http: "httpx.Client", name: str, password: str, page: str) -> None:
@@ -158,3 +169,33 @@ def test_stop_for_all_is_explained_before_it_is_confirmed(live_api: LiveApi) -> 
     next(one for one in test.button if one.label == "Stop for all").click().run()
     assert "Stop every site now" in labels(test)
     assert any("returns to float" in one.value for one in test.markdown)
+
+
+def test_what_an_operator_takes_in_is_found_read_and_removed_by_an_admin(live_api: LiveApi) -> None:
+    test = drawn(live_api, "olga", "knowledge")
+    test.file_uploader[0].set_value(
+        [
+            (
+                "mast-lights.md",
+                b"# Mast lights\n\nThe obstruction light of mast 7 blinks amber.",
+                "text/markdown",
+            )
+        ]
+    ).run()
+    next(one for one in test.button if one.label == "Take into the library").click().run()
+    assert not test.exception
+    assert list(test.dataframe[0].value["What became of it"]) == ["added"]
+    test = drawn(live_api, "vic", "knowledge")
+    assert not test.get("file_uploader")
+    test.text_input[0].set_value("which light of mast 7 blinks amber")
+    next(one for one in test.button if one.label == "Search").click().run()
+    assert any("obstruction light of mast 7" in one.value for one in test.markdown)
+    reading = drawn(live_api, "vic", "knowledge", document="mast-lights.md")
+    assert any("blinks amber" in one.value for one in reading.markdown)
+    assert "Remove it now" not in labels(reading)
+    test = drawn(live_api, "ada", "knowledge", document="mast-lights.md")
+    next(one for one in test.button if one.label == "Remove it now").click().run()
+    assert test.success[0].value == "Removed from the library."
+    assert "mast-lights.md" not in {
+        one["document_id"] for one in live_api.client("vic").items("/v1/knowledge/documents")
+    }
