@@ -19,6 +19,7 @@ from tools.errors import ToolUnavailableError
 from tools.goal import Constraint, PlanGoal, window_of
 from tools.outlook import FeederOutlook, look_ahead
 from tools.planning.problem import DispatchProblem, Floats, Objectives
+from tools.rebound import others_ac_w, that_fit
 from tools.site_needs import needs_of, store_of
 
 MARGIN_W = 2.0  # off every power limit: setpoints are whole watts and numbers are rounded
@@ -54,12 +55,21 @@ def build_problem(
     if missing := [name for outlook in outlooks for name in outlook.missing]:
         raise ToolUnavailableError(f"no forecast over the window for {', '.join(missing[:5])}")
     found, left_out = candidates(fleet, goal, constraints, now, start, steps)
+    if goal.objective != "recharge":
+        found, unfit = that_fit(fleet, found, constraints, start, steps)
+        left_out |= unfit
     if not found:
         why = next(iter(left_out.values()), "these feeders have no sites")
         raise ToolUnavailableError(f"no site of {', '.join(feeder_ids)} can take part: {why}")
     problem = _arrays(fleet, found, outlooks, steps, constraints)
     if goal.objective == "recharge":
-        problem = replace(problem, max_discharge_w=np.zeros_like(problem.max_discharge_w))
+        ours = {one.site.site_id for one in found}
+        others = np.array([others_ac_w(fleet, name, ours, start, steps) for name in feeder_ids])
+        problem = replace(
+            problem,
+            max_discharge_w=np.zeros_like(problem.max_discharge_w),
+            import_limit_w=problem.import_limit_w - others,
+        )
     goals = _objectives(goal, problem)
     return FleetProblem(
         problem=replace(problem, objectives=goals),

@@ -35,7 +35,7 @@ class Constraint(Arguments):
     """What one rejection taught: leave a site out, keep more in it, or let it move less.
 
     `exclude` needs no amount; `raise_floor` adds `amount` Wh to the site's floor; `lower_cap` takes `amount` W off its
-    power limits; `lower_feeder` takes `amount` W off what its feeder's sites may charge; `limit_low` keeps every site of
+    power limits; `lower_feeder` takes `amount` W off what its feeder's sites may charge, by the plan or after a release; `limit_low` keeps every site of
     a radio cluster away from its floor; `change_plan` is beyond numbers: the goal itself has to change.
     """
 

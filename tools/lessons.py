@@ -32,7 +32,7 @@ def _lesson(one: GateConstraint, because: str) -> Constraint:
             at_site
         ):
             return Constraint(kind="lower_cap", where=one.where, amount=amount, because=because)
-        case ConstraintKind.CAP_CHARGE_W if one.scope is Scope.FEEDER:
+        case ConstraintKind.CAP_CHARGE_W | ConstraintKind.CAP_REBOUND_W if one.scope is Scope.FEEDER:
             return Constraint(kind="lower_feeder", where=one.where, amount=amount, because=because)
         case ConstraintKind.LIMIT_LOW_SITES:
             return Constraint(kind="limit_low", where=one.where, because=because)

@@ -26,6 +26,7 @@ class Store:
     dispatch_floor_wh: float
     ceiling_wh: float
     full_wh: float
+    soc_frac: float
     credit_frac: float
     max_charge_w: float
     max_discharge_w: float
@@ -59,6 +60,7 @@ def store_of(site: Site, reading: Reading | None) -> Store | None:
         dispatch_floor_wh=given_wh * (lowest - battery.disconnect_soc_frac),
         ceiling_wh=max(backup_wh, 0.0) + room_wh,
         full_wh=full_wh,
+        soc_frac=reading.soc_frac,
         credit_frac=battery.charge_efficiency * band.capacity_frac * battery.discharge_efficiency,
         max_charge_w=band.charge_c_rate * battery.rated_wh,
         max_discharge_w=band.discharge_c_rate * battery.rated_wh,

@@ -39,7 +39,8 @@ def ineligible_reasons(
         state: The live facts.
         limits: What the registry allows.
         now: The instant of the decision.
-        charge_only: The site would only charge: an old calibration or capacity test (S19) does not stop that.
+        charge_only: The site would only charge: an old calibration or capacity test (S19) or undeclared recharge terms (S6)
+            do not stop that.
         allow_shadow: Judge a site in `shadow` as if it were `remote`; nothing judged so may be sent.
     """
     site = limits.sites.get(site_id)
@@ -56,6 +57,7 @@ def ineligible_reasons(
     ]
     if not charge_only:
         broken.extend(calibration_reasons(site, limits, now))
+        broken.extend(recharge_reasons(site))
     return tuple(broken)
 
 
@@ -230,6 +232,13 @@ def calibration_reasons(site: Site, limits: Limits, now: datetime) -> list[Broke
     if not is_young(site.battery.capacity_tested_at, now, limits.policy.max_capacity_test_age):
         broken.append(say("capacity_test", "its battery has had no recent capacity test: backup only"))
     return broken
+
+
+def recharge_reasons(site: Site) -> list[Broken]:
+    """S6: how the battery is filled again must be declared, or nothing drawn from it is known to come back."""
+    if site.recharge is not None:
+        return []
+    return [unmet("S6", "recharge_terms", at_site(site.site_id), "nobody has declared how it recharges")]
 
 
 def mode_reasons(site: Site, status: SiteStatus | None, now: datetime, *, allow_shadow: bool) -> list[Broken]:

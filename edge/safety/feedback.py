@@ -14,6 +14,7 @@ class ConstraintKind(StrEnum):
     RAISE_FLOOR_WH = "raise_floor_wh"
     CAP_DISCHARGE_W = "cap_discharge_w"
     CAP_CHARGE_W = "cap_charge_w"
+    CAP_REBOUND_W = "cap_rebound_w"
     CAP_RAMP_W = "cap_ramp_w"
     CAP_DISCHARGE_WH = "cap_discharge_wh"
     LIMIT_LOW_SITES = "limit_low_sites"
@@ -38,7 +39,9 @@ class Constraint:
     rule: str
 
 
-_EXCLUDING = frozenset({"unknown_site", "unknown_feeder", "foreign_feeder", "overlap", "day_use", "product"})
+_EXCLUDING = frozenset(
+    {"unknown_site", "unknown_feeder", "foreign_feeder", "overlap", "day_use", "product", "recharge_terms"}
+)
 _BY_NAME = {
     "autonomy_floor": ConstraintKind.RAISE_FLOOR_WH,
     "dispatch_floor": ConstraintKind.RAISE_FLOOR_WH,
@@ -51,6 +54,7 @@ _BY_NAME = {
     "soc_ceiling": ConstraintKind.CAP_CHARGE_W,
     "charge_window": ConstraintKind.CAP_CHARGE_W,
     "feeder_import": ConstraintKind.CAP_CHARGE_W,
+    "feeder_rebound": ConstraintKind.CAP_REBOUND_W,
     "ramp": ConstraintKind.CAP_RAMP_W,
     "daily_cycles": ConstraintKind.CAP_DISCHARGE_WH,
     "cluster_low": ConstraintKind.LIMIT_LOW_SITES,

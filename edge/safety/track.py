@@ -66,10 +66,15 @@ def charge_caps_w(site: Site, max_charge_w: float, outlook: Outlook, aux_ac_w: f
     Source:
         Headroom of the rectifiers with one module failed, battery limit, AC connection (DOMAIN.md section 1).
     """
+    return list(map(min, repeat(max_charge_w), shelf_room_w(site, outlook.net_upper_w, aux_ac_w)))
+
+
+def shelf_room_w(site: Site, net_w: Sequence[float], aux_ac_w: float) -> list[float]:
+    """Return what the rectifiers with one module failed and the connection leave beside the site's own load, W by step."""
     shelf_w = min(
         site.rectifiers.secure_w, (site.grid_import_limit_w - aux_ac_w) * site.rectifiers.efficiency
     )
-    return list(map(min, repeat(max_charge_w), [shelf_w - net for net in outlook.net_upper_w]))
+    return [shelf_w - net for net in net_w]
 
 
 def level_rows(pack: Pack, power: Power, outlook: Outlook, *, coarse: bool) -> list[float]:

@@ -9,7 +9,7 @@ from edge.safety.case import Case, Power, case_of
 from edge.safety.cluster_rules import ClusterCount, cluster_low
 from edge.safety.eligibility import ineligible_reasons
 from edge.safety.envelope_rules import envelope_breaches
-from edge.safety.feeder_rules import FeederSum, feeder_export, feeder_import, headroom_of, recharge
+from edge.safety.feeder_rules import FeederSum, feeder_export, feeder_import, feeder_rebound, headroom_of
 from edge.safety.limits import FleetState, Limits
 from edge.safety.plan_rules import (
     mode_breaches,
@@ -18,6 +18,7 @@ from edge.safety.plan_rules import (
     unknown_breaches,
     window_breaches,
 )
+from edge.safety.recharge import recharge_of, recharge_outcomes
 from edge.safety.report import Ledger
 from edge.safety.site_rules import (
     autonomy_floor,
@@ -81,22 +82,28 @@ def _judge_physics(case: Case, ledger: Ledger) -> None:
     clusters: dict[RadioClusterId, ClusterCount] = {}
     touched = {site.radio_cluster for site in _sites_of(case)}
     for feeder_id, sites in _by_feeder(case, touched).items():
-        tracks: list[Track] = []
+        known = False
         sums = FeederSum.empty(case)
         for site in sites:
             track = track_of(site, case, case.powers.get(site.site_id) or _idle(case))
             _count_low(site, track, clusters, touched, case)
             if track is None:
-                sums.add_unknown(site, outlook_for(site, None, case), case.commitments.get(site.site_id, ()))
+                outlook = outlook_for(site, None, case)
+                sums.add_unknown(site, outlook, case.commitments.get(site.site_id, ()), case)
                 continue
             sums.add_base(track)
-            if site.site_id in case.powers:
-                sums.add_plan(track)
-                tracks.append(track)
-                ledger.note(_site_outcomes(track, case))
-                ledger.margin(track)
-        if tracks:
-            _judge_feeder(feeder_id, tracks, sums, case, ledger)
+            if site.site_id not in case.powers:
+                sums.add_outsider(track, case)
+                continue
+            known = True
+            recharge = recharge_of(track, case)
+            sums.add_plan(track, recharge, case)
+            ledger.note(_site_outcomes(track, case))
+            if track.power.discharges:
+                ledger.note(recharge_outcomes(track, recharge, case))
+            ledger.margin(track)
+        if known:
+            _judge_feeder(feeder_id, sums, case, ledger)
     ledger.note(cluster_low(cluster, count, case) for cluster, count in clusters.items())
 
 
@@ -143,9 +150,7 @@ def _site_outcomes(track: Track, case: Case) -> Iterable[Outcome]:
         yield from reserve_activation(track, reserve)
 
 
-def _judge_feeder(
-    feeder_id: FeederId, tracks: list[Track], sums: FeederSum, case: Case, ledger: Ledger
-) -> None:
+def _judge_feeder(feeder_id: FeederId, sums: FeederSum, case: Case, ledger: Ledger) -> None:
     feeder = case.limits.feeders.get(feeder_id)
     if feeder is None:
         return  # told by S16
@@ -153,6 +158,10 @@ def _judge_feeder(
     if isinstance(headroom, Broken):
         ledger.blame([headroom])
         return
-    ledger.note([feeder_import(feeder, sums, headroom, case), feeder_export(feeder, sums, headroom, case)])
-    for track in tracks:
-        ledger.note(recharge(track, headroom, case))
+    ledger.note(
+        [
+            feeder_import(feeder, sums, headroom, case),
+            feeder_rebound(feeder, sums, headroom, case),
+            feeder_export(feeder, sums, headroom, case),
+        ]
+    )

@@ -104,9 +104,48 @@ class Genset:
     proven_at: datetime | None
 
 
+LONGEST_WAIT_S = 4 * 3600.0
+HOURS = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RechargeTerms:
+    """How a site's ISC fills its battery again by itself after a release, as written at commissioning (defaults [I]).
+
+    Charging opens at most `max_delay_s` after the return to float, rises within `ramp_s` to `c_rate` of the rated energy
+    per hour, and keeps `feeder_share_w`: W at the AC side for each hour of the UTC day, 24 values; none: the feeder sets
+    it no bound. The gateway's own file says the same; nothing of it comes from the centre at run time.
+    """
+
+    max_delay_s: float = 600.0
+    ramp_s: float = 600.0
+    c_rate: float = 0.1
+    feeder_share_w: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        # Written as "not inside" so that NaN is refused too. Both become a length in steps.
+        if not 0.0 <= self.max_delay_s <= LONGEST_WAIT_S:
+            raise ValueError(f"recharge max_delay_s {self.max_delay_s} must be within 0..{LONGEST_WAIT_S:g}")
+        if not 0.0 < self.ramp_s <= LONGEST_WAIT_S:
+            raise ValueError(
+                f"recharge ramp_s {self.ramp_s} must be within 0..{LONGEST_WAIT_S:g}, zero excluded"
+            )
+        if not 0.0 < self.c_rate <= 0.5:
+            raise ValueError(f"recharge c_rate {self.c_rate} must be in (0, 0.5]")
+        if len(self.feeder_share_w) not in {0, HOURS}:
+            raise ValueError(
+                f"recharge feeder_share_w has {len(self.feeder_share_w)} values, not {HOURS} or none"
+            )
+        if not all(isfinite(w) and w >= 0.0 for w in self.feeder_share_w):
+            raise ValueError("recharge feeder_share_w must be finite and zero or more")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """One cellular base station with its power cabinet."""
+    """One cellular base station with its power cabinet.
+
+    `recharge` None: nobody has declared how it fills its battery again, so it is for backup only.
+    """
 
     site_id: SiteId
     name: str
@@ -130,6 +169,7 @@ class Site:
     tariff: str
     maintenance: str | None
     commissioned_at: datetime | None
+    recharge: RechargeTerms | None = None
 
     def __post_init__(self) -> None:
         for name in ("grid_import_limit_w", "ramp_w_per_step", "pv_rated_w"):

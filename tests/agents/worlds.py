@@ -22,6 +22,7 @@ from telemetry.model.site import (
     Feeder,
     FeederId,
     RadioClusterId,
+    RechargeTerms,
     Rectifiers,
     Site,
     SiteId,
@@ -35,6 +36,8 @@ PEAK_UNTIL = datetime(2026, 3, 10, 18, 30, tzinfo=UTC)
 FEEDER, CALM = FeederId("feeder-1"), FeederId("feeder-2")
 SPREAD = (-1.0, -0.8, -0.6, -0.3, 0.0, 0.3, 0.6, 0.8, 1.0)
 LIMIT_W = 114_000.0
+# 114000 W less 100500 W outside less four sites of 2187.5 W leave 1187 W each; nothing while the peak lasts.
+SHARE_W = (1100.0,) * 17 + (0.0,) * 2 + (1100.0,) * 5
 SITE_IDS = tuple(f"cbs-{number:04d}" for number in range(1, 7))
 
 
@@ -83,6 +86,7 @@ def a_site(site_id: str, feeder_id: FeederId = FEEDER, cluster: str = "cluster-1
         tariff="test",
         maintenance=None,
         commissioned_at=NOW - timedelta(days=40),
+        recharge=RechargeTerms(feeder_share_w=SHARE_W),
     )
 
 

@@ -48,6 +48,7 @@ from telemetry.model.site import (
     FeederId,
     Inverter,
     RadioClusterId,
+    RechargeTerms,
     Rectifiers,
     Site,
     SiteId,
@@ -160,6 +161,7 @@ EXAMPLES: Mapping[str, object] = {
         tariff="example",
         maintenance=None,
         commissioned_at=None,
+        recharge=RechargeTerms(feeder_share_w=(2500.0,) * 16 + (0.0,) * 5 + (2500.0,) * 3),
     ),
     "feeder": Feeder(
         feeder_id=FEEDER,

@@ -23,6 +23,7 @@ from telemetry.model.site import (
     Feeder,
     FeederId,
     RadioClusterId,
+    RechargeTerms,
     Rectifiers,
     Site,
     SiteId,
@@ -213,6 +214,7 @@ def _site(site_id: SiteId, feeder_id: FeederId, cluster: int, random: Random) ->
         tariff="flat",
         maintenance=None,
         commissioned_at=_NOW - timedelta(days=100),
+        recharge=RechargeTerms(),
     )
 
 

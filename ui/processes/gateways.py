@@ -11,12 +11,13 @@ from edge.gateway.config import Pacing, SiteConfig
 from edge.gateway.core import GatewayCore
 from edge.gateway.limits import OwnLimits
 from edge.gateway.process import build_core, run_many
+from edge.gateway.recharge import RechargeRule
 from edge.modbus.site_port import ModbusSitePort, PortSpec
 from edge.simulator.fleet import FleetSimulation
 from edge.simulator.modbus_server import SiteServer
 from edge.simulator.registry import SimulatedFleet
 from telemetry.model.clock import Clock
-from telemetry.model.site import Site, SiteMode
+from telemetry.model.site import RechargeTerms, Site, SiteMode
 from telemetry.mqtt import MqttSettings
 
 # Above this many sites the simulated cabinets are reached without sockets (ARCHITECTURE.md, "Clock").
@@ -75,6 +76,20 @@ def site_config(site: Site, root_public_b64: str) -> SiteConfig:
             ramp_w_per_step=site.ramp_w_per_step,
             continuity_proven=site.bus.continuity_proven_at is not None,
         ),
+        recharge=recharge_rule(site.recharge),
+    )
+
+
+def recharge_rule(terms: RechargeTerms | None) -> RechargeRule:
+    """Return the section of the gateway's file that keeps what the registry declares; undeclared: the gateway's own."""
+    if terms is None:
+        return RechargeRule()
+    return RechargeRule(
+        min_delay_s=min(RechargeRule().min_delay_s, terms.max_delay_s),
+        max_delay_s=terms.max_delay_s,
+        ramp_s=terms.ramp_s,
+        c_rate=terms.c_rate,
+        feeder_share_w=terms.feeder_share_w,
     )
 
 

@@ -2,8 +2,8 @@
 
 Shares no code with `edge.safety` and takes its own view of the physics: what is true is that the SoC is lower than
 measured by its error, that loads run at their upper or their lower quantile all along, and that after a release at any
-minute sites wait a quarter of an hour and then recharge, sharing whatever headroom the feeder has at each moment among
-those that still need it. It needs forecasts whose sums go wrong together (`cumulative_wh` is the sum of `values_w`), so
+minute each site recharges by its own terms: for its backup as late and as slowly as they allow, for its feeder at any
+moment as fast as they allow, until even the slowest would be full. It needs forecasts whose sums go wrong together (`cumulative_wh` is the sum of `values_w`), so
 that "worst" is one path. The window runs in steps of 1 s, the recharge after a release in steps of 60 s.
 """
 
@@ -71,6 +71,42 @@ class Cell:
             ahead_s = -(-ahead_s // QUARTER_S) * QUARTER_S
         sums = np.concatenate(([0.0], np.cumsum(self.high_w))) / 3600.0
         return np.maximum(sums[ahead_s:] - sums[:-ahead_s], 0.0) * (1.0 + slack)
+
+    @property
+    def lacking_wh(self) -> float:
+        """What a recharge puts in beyond the level at the start before the battery says that it is full, Wh."""
+        battery, soc_frac = self.site.battery, self.reading.soc_frac or 0.0
+        share = max(0.0, 1.0 - soc_frac) + battery.soc_error_frac
+        return share * self.full_wh / battery.charge_efficiency * self.gain
+
+    def feeder_share_w(self, start: datetime, ahead_s: float = 0.0) -> Floats:
+        """What its terms leave it of its feeder at each second, W at the AC side, told `ahead_s` before."""
+        terms = self.site.recharge
+        assert terms is not None
+        if not terms.feeder_share_w:
+            return np.full(len(self.high_w), np.inf)
+        hours = ((start.timestamp() + ahead_s + np.arange(len(self.high_w))) // 3600.0 % 24.0).astype(int)
+        share: Floats = np.array(terms.feeder_share_w)[hours]
+        return share
+
+    def slow_w(self, start: datetime, slack: float) -> Floats:
+        """The least charging power of a recharge that has opened, W; it closes 10 s before its share falls."""
+        terms = self.site.recharge
+        assert terms is not None
+        share = np.minimum(self.feeder_share_w(start), self.feeder_share_w(start, 10.0))
+        most = np.minimum(share * self.site.rectifiers.efficiency, terms.c_rate * self.site.battery.rated_wh)
+        return np.maximum(np.minimum(self.charge_room_w(0.0), most), 0.0) * (1.0 - slack)
+
+    def fast_ac_w(self, start: datetime) -> Floats:
+        """The most that a recharge takes, W at the AC side, from a battery that may have become warm."""
+        terms, efficiency = self.site.recharge, self.site.rectifiers.efficiency
+        assert terms is not None
+        shelf_w = min(
+            self.site.rectifiers.module_w * (self.site.rectifiers.count - 1),
+            (self.site.grid_import_limit_w - (self.reading.aux_ac_w or 0.0)) * efficiency,
+        )
+        dc = np.minimum(np.maximum(shelf_w - self.high_w, 0.0), terms.c_rate * self.site.battery.rated_wh)
+        return np.minimum(dc / efficiency, self.feeder_share_w(start))
 
     def charge_room_w(self, slack: float) -> Floats:
         """What battery, rectifiers with a module failed and connection let in at each second, W."""
@@ -261,36 +297,76 @@ def _release_breaches(
     cells: Sequence[Cell], busy: Sequence[Cell], feeder: Feeder, plan: Plan, state: FleetState, slack: float
 ) -> set[str]:
     """Release all sites of the plan at each quarter, and at minutes between, and let them recharge."""
-    seconds = len(cells[0].asked_w)
+    seconds, start = len(cells[0].asked_w), plan.window_start
     room_w = feeder.import_limit_w * (1.0 - slack) - _own_ac_w(cells, feeder, plan, state, high=True)
+    room_w = np.maximum(room_w - _others_ac_w(cells, busy, plan, state), 0.0)
     at = np.array(sorted({*range(0, seconds + 1, QUARTER_S), *range(420, seconds, 1740)}))
     sites = np.arange(len(busy))[:, None]
-    level = np.array([cell.level_wh()[at] for cell in busy])
+    begin = np.array([cell.level_wh()[at] for cell in busy])
+    level = begin.copy()
     idle = np.array([cell.start_wh for cell in busy])[:, None]
+    full = idle + np.array([cell.lacking_wh + cell.gone_wh[-1] for cell in busy])[:, None]
+    drawn = np.array([[(cell.asked_w[:t] < 0.0).any() for t in at] for cell in busy])
+    drawn |= np.array([_draws(cell) and bool(_others(cell.site, state, plan)) for cell in busy])[:, None]
     need = np.array([cell.need_wh(slack)[: seconds + QUARTER_S + DAY_S + 1] for cell in busy])
     gone = np.array([cell.gone_wh[: need.shape[1]] for cell in busy])
-    caps = np.array([np.maximum(cell.charge_room_w(slack), 0.0) for cell in busy])
+    slow = np.array([cell.slow_w(start, slack) for cell in busy])
+    fast = np.array([cell.fast_ac_w(start) for cell in busy])
+    stay = np.array([np.maximum(cell.asked_w, 0.0) / cell.site.rectifiers.efficiency for cell in busy])
     gain = np.array([cell.gain for cell in busy])[:, None]
-    per_w = np.array([1.0 / cell.site.rectifiers.efficiency for cell in busy])[:, None]
-    neighbours = [cell for cell in cells if cell not in busy and _others(cell.site, state, plan)]
-    also_w = sum(
-        (np.maximum(cell.charge_room_w(0.0), 0.0) / cell.site.rectifiers.efficiency for cell in neighbours),
-        np.zeros_like(room_w),
-    )
+    late = np.array([[cell.site.recharge.max_delay_s, cell.site.recharge.ramp_s] for cell in busy])  # type: ignore[union-attr]
     fell = np.zeros(level.shape, dtype=bool)
+    over = False
     for tick in range((QUARTER_S + DAY_S) // TICK_S + 1):
         now_s = at + tick * TICK_S
-        fell |= level < np.minimum(need[sites, now_s] + gone[sites, now_s], idle) - EPS
-        hungry = level < idle - EPS
-        if not hungry.any():
+        fell |= (level < np.minimum(need[sites, now_s] + gone[sites, now_s], idle) - EPS) & (
+            begin < idle - EPS
+        )
+        hungry = (level < full - EPS) & drawn
+        if tick:  # a draw that has just begun is looked at from the next minute on
+            back_w = fast[sites, now_s] * hungry
+            over |= bool((back_w.sum(axis=0) > room_w[now_s] + EPS)[back_w.sum(axis=0) > EPS].any())
+            # While some are released, others of the plan may still charge by it.
+            in_window = now_s < seconds
+            both = np.maximum(back_w[:, in_window], stay[:, now_s[in_window]])
+            mixed = (back_w[:, in_window] > stay[:, now_s[in_window]] + EPS).any(axis=0)
+            over |= bool((both.sum(axis=0) > room_w[now_s[in_window]] + EPS)[mixed].any())
+        if not hungry.any() and not (level < idle - EPS).any():
             break
-        if tick * TICK_S >= QUARTER_S:
-            want = caps[sites, now_s] * hungry
-            asked_ac = (want * per_w).sum(axis=0) + also_w[now_s]
-            share = np.clip(np.maximum(room_w[now_s], 0.0) / np.maximum(asked_ac, 1e-9), 0.0, 1.0)
-            level = np.minimum(level + want * share * gain * TICK_S / 3600.0, np.maximum(idle, level))
-    found = {"recharge"} if (level < idle - 1e-3).any() else set()
+        opened = np.clip((tick * TICK_S - late[:, :1]) / late[:, 1:], 0.0, 1.0)
+        ceiling = (
+            opened
+            * np.array(
+                [cell.site.recharge.c_rate * cell.site.battery.rated_wh for cell in busy]  # type: ignore[union-attr]
+            )[:, None]
+        )
+        put = np.minimum(slow[sites, now_s], ceiling)
+        level = np.minimum(level + put * gain * TICK_S / 3600.0, np.maximum(full, level))
+    found = {"recharge"} if ((level < idle - 1e-3) & (begin < idle - EPS)).any() else set()
+    found |= {"rebound"} if over else set()
     return found | ({"recharge_floor"} if fell.any() else set())
+
+
+def _draws(cell: Cell) -> bool:
+    return bool((cell.asked_w < 0.0).any())
+
+
+def _others_ac_w(cells: Sequence[Cell], busy: Sequence[Cell], plan: Plan, state: FleetState) -> Floats:
+    """Return what sites that the plan does not draw on may take to fill up, W by second, until the slowest would be full."""
+    total = np.zeros(len(cells[0].high_w))
+    for cell in cells:
+        hungry = (cell.reading.soc_frac or 0.0) < 0.97 or bool(_others(cell.site, state, plan))
+        if not hungry or (cell in busy and _draws(cell)):
+            continue
+        terms = cell.site.recharge
+        assert terms is not None
+        put = cell.slow_w(plan.window_start, 0.0)
+        put[: round(terms.max_delay_s + terms.ramp_s)] = 0.0
+        done = np.cumsum(put) * cell.gain / 3600.0 >= cell.lacking_wh + cell.gone_wh[-1]
+        fast = np.where(done, 0.0, cell.fast_ac_w(plan.window_start))
+        fast[: len(cell.asked_w)] -= np.maximum(cell.asked_w, 0.0) / cell.site.rectifiers.efficiency
+        total += np.maximum(fast, 0.0)
+    return total
 
 
 def _cluster_breaches(cells: Sequence[Cell], plan: Plan, limits: Limits, slack: float) -> set[str]:

@@ -33,6 +33,7 @@ from telemetry.model.site import (
     FeederId,
     Inverter,
     RadioClusterId,
+    RechargeTerms,
     Rectifiers,
     Site,
     SiteId,
@@ -69,6 +70,8 @@ BUS = Bus(
     device_reverts=True,
     continuity_proven_at=NOW - timedelta(days=30),
 )
+# Surely open and at full power one step after a release: 2048 W.
+TERMS = RechargeTerms(max_delay_s=600.0, ramp_s=300.0, c_rate=0.125)
 INVERTER = Inverter(
     rated_w=2048.0, certificate="EN 50549-1", transfer_switch_interlocked=False, agreement_expires_at=None
 )
@@ -99,6 +102,7 @@ def a_site(site_id: str = SITE, feeder_id: str = FEEDER, cluster: str = "cluster
         tariff="flat",
         maintenance=None,
         commissioned_at=NOW - timedelta(days=60),
+        recharge=TERMS,
     )
 
 

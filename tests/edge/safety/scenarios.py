@@ -9,7 +9,7 @@ from edge.plan import ObjectiveKind, Plan, SitePlan
 from edge.safety.limits import DayUse, FleetState, Limits
 from telemetry.model.battery import VRLA_BANDS, Chemistry
 from telemetry.model.series import QUANTILES, STEP, STEP_H, Forecast, Quantity
-from telemetry.model.site import FeederId, Site, SiteId
+from telemetry.model.site import FeederId, RechargeTerms, Site, SiteId
 from tests.edge.safety.examples import (
     NOW,
     START,
@@ -81,6 +81,18 @@ def random_site(random: Random, number: int, feeder_id: str, cluster: str) -> Si
         pv_rated_w=random.choice([0.0, 0.0, 1500.0]),
         grid_import_limit_w=random.choice([2500.0, 4000.0, 8000.0]),
         ramp_w_per_step=random.choice([400.0, 1000.0, 3000.0]),
+        recharge=random_terms(random),
+    )
+
+
+def random_terms(random: Random) -> RechargeTerms:
+    """Return slow or quick terms, some with a share of the feeder that is nothing in some hours."""
+    share = [random.choice([0.0, 400.0, 1500.0, 5000.0]) for _ in range(24)]
+    return RechargeTerms(
+        max_delay_s=random.choice([0.0, 300.0, 600.0, 1500.0]),
+        ramp_s=random.choice([60.0, 300.0, 600.0]),
+        c_rate=random.choice([0.05, 0.1, 0.1, 0.2]),
+        feeder_share_w=tuple(share) if random.random() < 0.4 else (),
     )
 
 

@@ -25,6 +25,7 @@ from tests.edge.safety.examples import (
     NOW,
     SITE,
     START,
+    TERMS,
     a_feeder,
     a_forecast,
     a_plan,
@@ -337,10 +338,10 @@ def test_what_live_plans_still_draw_counts_against_the_floor() -> None:
     load = {SITE: a_forecast(spread_w=(0.0,) * 9)}
     later = a_plan(schedule_of(SITE, (4, -512.0)), start=START + 20 * STEP, plan_id="live")
     need = (4096.0 + 2048.0 + 512.0) / 16384.0 + 0.15625
-    bare = {FEEDER: replace(a_feeder(), import_limit_w=0.0)}  # nothing can be recharged in between
+    none = replace(TERMS, feeder_share_w=(0.0,) * 24)  # nothing can be recharged in between
 
     state = replace(with_reading(STATE, soc_frac=need), load=load, live_plans=(later,))
-    limits = replace(LIMITS, feeders=bare)
+    limits = with_site(LIMITS, recharge=none)
     assert broken(PLAN, state, limits) == {"S6 recharge"}
     low = with_reading(state, soc_frac=nextafter(need, 0.0))
     assert broken(PLAN, low, limits) == {"S6 recharge", "S1 recharge_floor"}

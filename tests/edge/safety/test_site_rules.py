@@ -22,6 +22,7 @@ from tests.edge.safety.examples import (
     NOW,
     SITE,
     START,
+    TERMS,
     a_forecast,
     a_plan,
     bounds_of,
@@ -89,14 +90,11 @@ def test_s1_a_floor_that_is_broken_anyway_is_the_plans_fault_only_if_it_drew() -
     )
     state = with_reading(rising, soc_frac=0.53125)
     assert broken(a_plan(schedule_of(SITE, (4, 0.0))), state) == set()
-    assert "S1 recharge_floor" in broken(
-        a_plan(schedule_of(SITE, (3, 0.0), (1, -8.0))), state, _no_headroom()
-    )
+    assert "S1 recharge_floor" in broken(a_plan(schedule_of(SITE, (3, 0.0), (1, -8.0))), state, _no_share())
 
 
-def _no_headroom() -> Limits:
-    feeder = next(iter(LIMITS.feeders.values()))
-    return replace(LIMITS, feeders={feeder.feeder_id: replace(feeder, import_limit_w=0.0)})
+def _no_share() -> Limits:
+    return with_site(LIMITS, recharge=replace(TERMS, feeder_share_w=(0.0,) * 24))
 
 
 def test_s1_dispatch_ends_at_the_backstop_with_the_error_of_the_soc() -> None:
