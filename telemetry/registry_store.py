@@ -10,6 +10,7 @@ from psycopg import AsyncConnection, sql
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
+from telemetry.model.catalogue import AutonomyRule, BatteryType, BatteryTypeId, ProfileId, Tariff, TariffId
 from telemetry.model.errors import ControlError
 from telemetry.model.site import CriticalSite, CriticalSiteId, Feeder, FeederId, Site, SiteId, SiteMode
 
@@ -38,6 +39,20 @@ class RegistryStore:
         """Return every critical site by id, in order of id."""
         found = await self._all("critical_site", "critical_site_id", CriticalSite)
         return {site.critical_site_id: site for site in found}
+
+    async def autonomy_profiles(self) -> dict[ProfileId, AutonomyRule]:
+        """Return the autonomy duties by id, in order of id."""
+        found = await self._all("autonomy_profile", "profile_id", AutonomyRule)
+        return {one.profile_id: one for one in found}
+
+    async def battery_types(self) -> dict[BatteryTypeId, BatteryType]:
+        """Return the battery types by id, in order of id."""
+        found = await self._all("battery_type", "battery_type_id", BatteryType)
+        return {one.battery_type_id: one for one in found}
+
+    async def tariffs(self) -> dict[TariffId, Tariff]:
+        """Return the tariffs by id, in order of id."""
+        return {one.tariff_id: one for one in await self._all("tariff", "tariff_id", Tariff)}
 
     async def put_feeders(self, feeders: Mapping[FeederId, Feeder], *, who: str, at: datetime) -> None:
         """Add or replace feeders."""

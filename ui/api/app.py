@@ -12,6 +12,7 @@ from ui.api.gatekeeper import Gate
 from ui.api.phone_pages import html
 from ui.api.routes import (
     accounts,
+    catalogue,
     control,
     fleet,
     incidents,
@@ -39,6 +40,7 @@ _MODULES = (
     session,
     fleet,
     registry,
+    catalogue,
     telemetry,
     incidents,
     insight,

@@ -1,11 +1,11 @@
 """Registry entries written by an admin: one transaction each, so that no other change is lost in between."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection, Rollback, sql
 from psycopg.errors import ForeignKeyViolation
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
@@ -13,21 +13,33 @@ from psycopg_pool import AsyncConnectionPool
 from tools.planning.audit_store import append_audit
 
 Doc = dict[str, Any]
-KEYS: Mapping[str, str] = {"site": "site_id", "feeder": "feeder_id", "critical_site": "critical_site_id"}
+KEYS: Mapping[str, str] = {
+    "site": "site_id",
+    "feeder": "feeder_id",
+    "critical_site": "critical_site_id",
+    "autonomy_profile": "profile_id",
+    "battery_type": "battery_type_id",
+    "tariff": "tariff_id",
+}
 # What queries filter by stands beside the document.
 _BESIDE: Mapping[str, tuple[str, ...]] = {
     "site": ("feeder_id", "radio_cluster", "mode", "simulated"),
     "feeder": (),
     "critical_site": ("feeder_id",),
+    "autonomy_profile": (),
+    "battery_type": (),
+    "tariff": (),
 }
+Settle = Callable[[Doc | None], "Doc | Conflict"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Put:
-    """An entry is written: its version, and whether it is new."""
+    """An entry is written: its version, whether it is new, and whether anything changed."""
 
     version: int
     made: bool
+    changed: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +48,15 @@ class Conflict:
 
     why: str
     field: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One entry of many to be written: see `RegistryDesk.put`."""
+
+    table: str
+    subject_id: str
+    settle: Settle
 
 
 class RegistryDesk:
@@ -48,7 +69,7 @@ class RegistryDesk:
         self,
         table: str,
         subject_id: str,
-        settle: Callable[[Doc | None], Doc | Conflict],
+        settle: Settle,
         *,
         expected_version: int | None,
         who: str,
@@ -66,21 +87,62 @@ class RegistryDesk:
         """
         try:
             async with self._pool.connection() as connection:
-                before, version = await _locked(connection, table, subject_id)
-                if expected_version is not None and expected_version != version:
-                    return Conflict(
-                        why=f"{subject_id} is at version {version} now; look at it again", field="If-Match"
-                    )
-                after = settle(before)
-                if isinstance(after, Conflict):
-                    return after
-                if after == before:
-                    return Put(version=version, made=False)
-                await _write(connection, table, subject_id, after)
-                await _trail(connection, table, subject_id, before, after, who, at)
+                asked = Asked(table=table, subject_id=subject_id, settle=settle)
+                return await _put(connection, asked, expected_version, who, at)
         except ForeignKeyViolation:
             return Conflict(why="there is no such feeder", field="feeder_id")
-        return Put(version=version + 1, made=before is None)
+
+    async def put_all(
+        self, asked: Sequence[Asked], *, who: str, at: datetime, keep: bool = True
+    ) -> list[Put | Conflict]:
+        """Add or replace entries, all of them or (if any conflicts, or not to be kept) none; return what became of each.
+
+        Args:
+            asked: In an order in which each finds what it refers to.
+            who: For the trail.
+            at: Domain instant.
+            keep: False: only say what would be done.
+        """
+        done: list[Put | Conflict] = []
+        async with self._pool.connection() as connection, connection.transaction() as transaction:
+            for one in asked:
+                try:
+                    async with connection.transaction():
+                        done.append(await _put(connection, one, None, who, at))
+                except ForeignKeyViolation:
+                    done.append(Conflict(why="there is no such feeder", field="feeder_id"))
+            if not keep or any(isinstance(one, Conflict) for one in done):
+                raise Rollback(transaction)
+        return done
+
+    async def history(self, table: str, subject_id: str, limit: int) -> list[Doc]:
+        """Return the changes of an entry, the newest first: version, at, who, before, after."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT row_number() OVER (ORDER BY change_id), at, who, before, after FROM registry_change"
+                " WHERE kind = %s AND subject_id = %s ORDER BY change_id DESC LIMIT %s",
+                [table, subject_id, limit],
+            )
+            names = ("version", "at", "who", "before", "after")
+            return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
+
+
+async def _put(
+    connection: AsyncConnection, asked: Asked, expected_version: int | None, who: str, at: datetime
+) -> Put | Conflict:
+    before, version = await _locked(connection, asked.table, asked.subject_id)
+    if expected_version is not None and expected_version != version:
+        return Conflict(
+            why=f"{asked.subject_id} is at version {version} now; look at it again", field="If-Match"
+        )
+    after = asked.settle(before)
+    if isinstance(after, Conflict):
+        return after
+    if after == before:
+        return Put(version=version, made=False, changed=False)
+    await _write(connection, asked.table, asked.subject_id, after)
+    await _trail(connection, asked.table, asked.subject_id, before, after, who, at)
+    return Put(version=version + 1, made=before is None)
 
 
 async def _locked(connection: AsyncConnection, table: str, subject_id: str) -> tuple[Doc | None, int]:

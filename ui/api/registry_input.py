@@ -8,11 +8,12 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from telemetry.model.catalogue import AutonomyRule, BatteryType, Tariff
 from telemetry.model.site import CriticalSite, Feeder, Site, SiteMode
 from telemetry.registry_store import to_doc
 from ui.api.registry_desk_store import Conflict, Doc
 
-T = TypeVar("T", Site, Feeder, CriticalSite)
+T = TypeVar("T", Site, Feeder, CriticalSite, AutonomyRule, BatteryType, Tariff)
 _WHERE = re.compile(r"^(?P<why>.*) - at `\$\.?(?P<where>.*)`$", re.DOTALL)
 
 

@@ -10,10 +10,10 @@ from psycopg_pool import AsyncConnectionPool
 
 from edge.plan import PlanId, PlanStatus
 from tools.planning.plan_store import PlanSummary
+from ui.api.registry_desk_store import KEYS
 
 Doc = dict[str, Any]
 _DOCUMENT = ("document_id", "title", "kind", "role", "written_on", "simulated", "imported_at")
-_REGISTRY = {"site": "site_id", "feeder": "feeder_id", "critical_site": "critical_site_id"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +39,9 @@ class ViewStore:
         Raises:
             KeyError: There is no such part of the registry.
         """
-        key = sql.Identifier(_REGISTRY[table])
+        key = sql.Identifier(KEYS[table])
         query = sql.SQL(
-            "SELECT {key}, version, doc FROM {table} WHERE {key} > %s AND (%s::text IS NULL OR feeder_id = %s)"
+            "SELECT {key}, version, doc FROM {table} WHERE {key} > %s AND (%s::text IS NULL OR doc ->> 'feeder_id' = %s)"
             " ORDER BY {key} LIMIT %s"
         ).format(key=key, table=sql.Identifier(table))
         async with self._pool.connection() as connection:
@@ -52,7 +52,7 @@ class ViewStore:
     async def registry_entry(self, table: str, subject_id: str) -> Entry | None:
         """Return one registry entry."""
         query = sql.SQL("SELECT {key}, version, doc FROM {table} WHERE {key} = %s").format(
-            key=sql.Identifier(_REGISTRY[table]), table=sql.Identifier(table)
+            key=sql.Identifier(KEYS[table]), table=sql.Identifier(table)
         )
         async with self._pool.connection() as connection:
             row = await (await connection.execute(query, [subject_id])).fetchone()

@@ -35,9 +35,10 @@ SiteIdPath = Annotated[Name, Path(description="a site_id")]
 FeederIdPath = Annotated[Name, Path(description="a feeder_id")]
 
 
-async def _entries(
+async def entries_of(
     services: Services, table: str, limit: int, cursor: str | None, feeder_id: str | None = None
 ) -> tuple[list[Entry], str | None]:
+    """Return a page of a part of the registry, and the cursor of the next one."""
     after = from_cursor(cursor, text_part)
     found = await services.views.registry_page(
         table, limit + 1, after=after[0] if after else "", feeder_id=feeder_id
@@ -55,7 +56,7 @@ async def sites(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """List sites in order of id."""
-    found, following = await _entries(services, "site", limit, cursor, feeder_id)
+    found, following = await entries_of(services, "site", limit, cursor, feeder_id)
     items = [SiteOut(site_id=one.subject_id, version=one.version, site=one.doc) for one in found]
     return tagged(Page[SiteOut](items=items, next_cursor=following), if_none_match)
 
@@ -75,7 +76,7 @@ async def feeders(
     services: ServicesHere, cursor: Cursor = None, limit: Limit = 100, if_none_match: IfNoneMatch = None
 ) -> Response:
     """List feeders in order of id."""
-    found, following = await _entries(services, "feeder", limit, cursor)
+    found, following = await entries_of(services, "feeder", limit, cursor)
     items = [FeederOut(feeder_id=one.subject_id, version=one.version, feeder=one.doc) for one in found]
     return tagged(Page[FeederOut](items=items, next_cursor=following), if_none_match)
 
@@ -85,7 +86,7 @@ async def critical_sites(
     services: ServicesHere, cursor: Cursor = None, limit: Limit = 100, if_none_match: IfNoneMatch = None
 ) -> Response:
     """List critical sites in order of id."""
-    found, following = await _entries(services, "critical_site", limit, cursor)
+    found, following = await entries_of(services, "critical_site", limit, cursor)
     items = [
         CriticalSiteOut(critical_site_id=one.subject_id, version=one.version, critical_site=one.doc)
         for one in found
@@ -115,7 +116,7 @@ def _expected(if_match: str | None, table: str) -> int | None:
     return int(match[1])
 
 
-async def _put(
+async def put_entry(
     services: Services,
     caller: Principal,
     table: str,
@@ -164,7 +165,7 @@ async def put_site(
     site_id: SiteIdPath, asked: EntryBody, services: ServicesHere, caller: Caller, if_match: IfMatch = None
 ) -> SiteOut:
     """Add a site (in monitor or shadow) or replace its entry; its mode is changed by an order, not here."""
-    entry, done = await _put(services, caller, "site", site_id, asked, if_match, _read_site, settle_site)
+    entry, done = await put_entry(services, caller, "site", site_id, asked, if_match, _read_site, settle_site)
     return SiteOut(site_id=site_id, version=done.version, site=entry)
 
 
@@ -177,7 +178,7 @@ async def put_feeder(
     if_match: IfMatch = None,
 ) -> FeederOut:
     """Add a feeder or replace its entry."""
-    entry, done = await _put(
+    entry, done = await put_entry(
         services, caller, "feeder", feeder_id, asked, if_match,
         lambda doc: read_entry(doc, Feeder), lambda new, _: new,
     )  # fmt: skip
@@ -193,7 +194,7 @@ async def put_critical_site(
     if_match: IfMatch = None,
 ) -> CriticalSiteOut:
     """Add a critical site or replace its entry."""
-    entry, done = await _put(
+    entry, done = await put_entry(
         services, caller, "critical_site", critical_site_id, asked, if_match,
         lambda doc: read_entry(doc, CriticalSite), lambda new, _: new,
     )  # fmt: skip
