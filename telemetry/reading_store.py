@@ -1,7 +1,7 @@
 """The one way to ask what sites reported: latest state, windows, roll-ups, aggregates."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -55,6 +55,21 @@ class Delivered:
     completeness: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatestFields:
+    """A few fields of every site's newest reading as columns: for a fleet's worth at once, NaN where not measured."""
+
+    site_ids: tuple[SiteId, ...]
+    at: tuple[datetime, ...]
+    values: dict[str, npt.NDArray[np.float32]]
+
+
+_NAMES = tuple(each.name for each in fields(Reading))
+_LATEST = sql.SQL(
+    "SELECT {} FROM reading_latest WHERE %(ids)s::text[] IS NULL OR site_id = ANY(%(ids)s) ORDER BY site_id"
+).format(sql.SQL(", ").join(map(sql.Identifier, _NAMES)))
+
+
 class ReadingStore:
     """Typed queries over readings and roll-ups; read-only."""
 
@@ -63,11 +78,34 @@ class ReadingStore:
 
     async def latest(self, site_ids: Sequence[SiteId] | None = None) -> dict[SiteId, Reading]:
         """Return the newest reading of each site (or of those asked for)."""
-        rows = await self._rows(
-            "SELECT * FROM reading_latest WHERE %(ids)s::text[] IS NULL OR site_id = ANY(%(ids)s) ORDER BY site_id",
-            {"ids": None if site_ids is None else list(site_ids)},
-        )
-        return {SiteId(row["site_id"]): to_reading(row) for row in rows}
+        ids = None if site_ids is None else list(site_ids)
+        async with self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
+            await cursor.execute(_LATEST, {"ids": ids})
+            rows = await cursor.fetchall()
+        return {SiteId(row[0]): to_reading(dict(zip(_NAMES, row, strict=True))) for row in rows}
+
+    async def latest_fields(self, metrics: Sequence[str]) -> LatestFields:
+        """Return some fields of the newest reading of every site as columns, in order of site.
+
+        Raises:
+            ValueError: No such metric.
+        """
+        query = sql.SQL(
+            "SELECT array_agg(site_id ORDER BY site_id), array_agg(at ORDER BY site_id), {}"
+        ).format(
+            sql.SQL(", ").join(
+                sql.SQL("array_agg({} ORDER BY site_id)").format(_column(metric, RAW_METRICS))
+                for metric in metrics
+            )
+        ) + sql.SQL(" FROM reading_latest")
+        async with self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
+            await cursor.execute(query)
+            site_ids, at, *columns = await cursor.fetchone() or (None, None)
+        values = {
+            metric: np.array(column or (), dtype=np.float32)
+            for metric, column in zip(metrics, columns, strict=True)
+        }
+        return LatestFields(site_ids=tuple(site_ids or ()), at=tuple(at or ()), values=values)
 
     async def statuses(self) -> dict[SiteId, SiteStatus]:
         """Return each site's last word about itself."""
@@ -231,16 +269,14 @@ class ReadingStore:
 
 
 def to_reading(row: dict[str, Any]) -> Reading:
-    """Return the reading that a row of `reading` or `reading_latest` holds."""
-    quality = {
+    """Return the reading that a row of `reading` or `reading_latest` holds; the row is used up."""
+    row["string_a"] = None if row["string_a"] is None else tuple(row["string_a"])
+    row["alarms"] = tuple(row["alarms"])
+    row["quality"] = {
         name: FieldQuality(verdict=Verdict(verdict), reason=reason, raw=raw)
         for name, (verdict, reason, raw) in (row["quality"] or {}).items()
     }
-    lists = {
-        "string_a": None if row["string_a"] is None else tuple(row["string_a"]),
-        "alarms": tuple(row["alarms"]),
-    }
-    return Reading(**{**row, **lists, "quality": quality})
+    return Reading(**row)
 
 
 def _column(metric: str, known: Sequence[str]) -> sql.Identifier:
