@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from ui.console import texts
-from ui.console.desk import api_url, remember_pages, seated, shared_http
+from ui.console.desk import api_url, hand_over, remember_pages, seated, shared_http, sit_down_again
 from ui.console.header import show_sidebar
 from ui.console.login import show_login
 from ui.console.pages import all_pages
@@ -24,7 +24,9 @@ def main() -> None:
         st.stop()
     pages = all_pages()
     every = [page for section in pages.values() for page in section.values()]
+    sit_down_again(shared_http(url))
     desk = seated()
+    hand_over()
     here = st.navigation(
         {section: list(found.values()) for section, found in pages.items()},
         position="hidden" if desk is None else "sidebar",

@@ -22,11 +22,13 @@ from ui.console.api_client import (
     open_http,
 )
 from ui.console.formats import now_of, zone_of
+from ui.console.kept_login import COOKIE, forgetting_script, keeping_script, seal
 
 API_URL = "CELLWATT_API_URL"
 _REFUSED = {403: texts.MAY_NOT, 404: texts.NOT_THERE, 409: texts.NOT_NOW, 429: texts.TOO_FAST}
 ROLES = ("viewer", "operator", "approver", "admin")
 _CLIENT, _ME, _ZONE = "cellwatt_client", "cellwatt_me", "cellwatt_zone"
+_LEFT, _HANDOVER = "cellwatt_left", "cellwatt_handover"
 _SAID, _PAGES = "cellwatt_said", "cellwatt_pages"
 
 
@@ -98,8 +100,37 @@ def sit_down(http: httpx.Client, token: str, me: Doc) -> None:
 
 def stand_up() -> None:
     """Forget the login."""
-    for name in (_CLIENT, _ME):
+    for name in (_CLIENT, _ME, _HANDOVER):
         st.session_state.pop(name, None)
+    st.session_state[_LEFT] = True
+
+
+def keep_login(token: str, env: Mapping[str, str] = os.environ) -> None:
+    """Let the browser keep this login when the page is drawn next, so that a reload does not end it."""
+    st.session_state[_LEFT] = False
+    st.session_state[_HANDOVER] = seal(token, env)
+
+
+def hand_over() -> None:
+    """Draw the invisible part of the page that gives the browser what it is to keep, or to forget; once."""
+    base: str = st.get_option("server.baseUrlPath")
+    sealed = st.session_state.pop(_HANDOVER, "")
+    if sealed:
+        st.html(keeping_script(sealed, base), unsafe_allow_javascript=True)
+    elif st.session_state.get(_LEFT) and st.context.cookies.get(COOKIE):
+        st.html(forgetting_script(base), unsafe_allow_javascript=True)
+
+
+def sit_down_again(http: httpx.Client) -> None:
+    """Take up the login that the browser kept, where the API still knows it."""
+    token = st.context.cookies.get(COOKIE)
+    if seated() is not None or not token or st.session_state.get(_LEFT):
+        return
+    try:
+        me = ApiClient(http=http, token=token).get("/v1/me")
+    except ApiError:
+        return
+    sit_down(http, token, me)
 
 
 def said(message: str, *, good: bool = True) -> None:

@@ -5,7 +5,7 @@ import streamlit as st
 
 from ui.console import texts
 from ui.console.api_client import ApiError, LoggedOutError, log_in
-from ui.console.desk import in_words, show_said, sit_down
+from ui.console.desk import in_words, keep_login, show_said, sit_down
 
 
 def show_login(http: httpx.Client) -> None:
@@ -37,4 +37,5 @@ def _try(http: httpx.Client, name: str, password: str) -> None:
         st.error(in_words(error), icon=":material/error:")
     else:
         sit_down(http, token, me)
+        keep_login(token)
         st.rerun()

@@ -17,6 +17,7 @@ import httpx
 
 import ui.console
 from telemetry.model.errors import ControlError
+from ui.console.kept_login import KEY, fresh_key
 from ui.ops.process import ProcessSpec, spawn, stop
 from ui.settings import API_URL, CONSOLE_PORT, READY_FILE, ProcessSettings, need, need_port
 
@@ -60,7 +61,7 @@ def run_console(env: Mapping[str, str]) -> int:
     spec = ProcessSpec(
         name="streamlit",
         argv=command(port),
-        env={name: value for name, value in env.items() if name != READY_FILE},
+        env={**{name: value for name, value in env.items() if name != READY_FILE}, KEY: fresh_key()},
         stop_timeout=timedelta(seconds=5),
     )
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -92,7 +93,7 @@ def check_free(port: int) -> None:
 
 def command(port: int) -> tuple[str, ...]:
     """Return how Streamlit is started: no browser, no statistics, this machine only."""
-    app = Path(ui.console.__path__[0]) / "app.py"
+    app = Path(ui.console.__path__[0]) / "serve.py"
     options = {**_OPTIONS, "server.port": str(port)}
     flags = [f"--{name}={value}" for name, value in options.items()]
     return (sys.executable, "-m", "streamlit", "run", str(app), *flags)

@@ -11,6 +11,7 @@ from tests.ui.api.world import PASSWORD
 from tests.ui.console.conftest import PHONE_PLAN, PHONE_THREAD, LiveApi
 from tests.ui.console.running import start
 from tests.ui.ops.waiting import wait_for
+from ui.console.kept_login import COOKIE
 from ui.ops.ports import free_port
 from ui.settings import API_URL
 
@@ -92,6 +93,27 @@ def test_a_viewer_sees_the_fleet_and_no_stop_an_admin_stops_only_with_a_reason(
             timeout=PATIENCE_MS
         )
     assert {one.split("/")[2] for one in visits if one.startswith("http")} == {console.split("/")[2]}
+
+
+def test_a_reload_and_a_link_keep_the_login_and_a_log_out_ends_it(
+    console: str, browser: Browser, visits: list[str]
+) -> None:
+    with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
+        with context.expect_event(
+            "response", lambda one: one.url.endswith("/keep-login"), timeout=PATIENCE_MS
+        ):
+            page = logged_in(context, console, "vic", visits)
+        [kept] = [one for one in context.cookies() if one["name"] == COOKIE]
+        assert (kept["httpOnly"], kept["sameSite"]) == (True, "Strict")
+        page.reload()
+        expect(page.get_by_text("2 of 2").first).to_be_visible(timeout=PATIENCE_MS)
+        other = context.new_page()
+        other.goto(f"{console}/quality")
+        expect(other.get_by_text("How far can I believe what I see?")).to_be_visible(timeout=PATIENCE_MS)
+        page.get_by_role("button", name="Log out").click()
+        expect(page.get_by_role("button", name="Log in")).to_be_visible(timeout=PATIENCE_MS)
+        page.reload()
+        expect(page.get_by_role("button", name="Log in")).to_be_visible(timeout=PATIENCE_MS)
 
 
 def test_an_approver_says_yes_on_a_phone(
