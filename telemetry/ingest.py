@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import psycopg
 
@@ -34,6 +34,7 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 SUBSCRIPTIONS = tuple(f"$share/ingest/cbs/v1/+/{kind}" for kind in ("telemetry", "feeder", "state", "event"))
 Marks = dict[str, dict[str, int]]
+_SAME_INSTANT_S = 0.005
 
 
 class Downlink(Protocol):
@@ -76,8 +77,7 @@ class IngestCounts:
     not_taken: int = 0  # messages left with the broker because memory was full
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class Taken(NamedTuple):
     """One message on its way, and how to tell the broker that it is safe."""
 
     message: Message
@@ -115,6 +115,8 @@ class Ingest:
     _answers: Answers = field(init=False)
     _try_again_s: float = 0.0  # monotonic: until then the database is taken to be away
     _held: bool = False  # what was taken can go nowhere for now
+    _arrived_at: datetime | None = None
+    _looked_s: float = 0.0
     _left_behind: bool = False  # the broker holds messages that it thinks we have
 
     def __post_init__(self) -> None:
@@ -122,18 +124,27 @@ class Ingest:
 
     def take(self, topic: str, payload: bytes, acknowledge: Callable[[], None]) -> None:
         """Take one message; `acknowledge` is called once it is safe."""
-        settings = self.settings
-        self.counts.messages += 1
-        if len(self._taken) >= settings.held_messages or self._bytes + len(payload) > settings.held_bytes:
-            self.counts.not_taken += 1
+        counts, size = self.counts, len(payload)
+        counts.messages += 1
+        held = len(self._taken) + 1
+        if held > self.settings.held_messages or self._bytes + size > self.settings.held_bytes:
+            counts.not_taken += 1
             self._left_behind = True
             return
-        message = Message(topic=topic, payload=payload, arrived_at=self.now())
-        self._taken.append(Taken(message=message, acknowledge=acknowledge))
-        self._bytes += len(payload)
-        self.counts.most_held = max(self.counts.most_held, len(self._taken))
+        self._taken.append(
+            Taken(Message(topic=topic, payload=payload, arrived_at=self._arrival()), acknowledge)
+        )
+        self._bytes += size
+        counts.most_held = max(counts.most_held, held)
         if self._full:
             self._wake.set()
+
+    def _arrival(self) -> datetime:
+        """Return the domain time, asked for anew every few milliseconds: asking for each message costs as much as taking it."""
+        looked_s = time.monotonic()
+        if self._arrived_at is None or looked_s - self._looked_s > _SAME_INSTANT_S:
+            self._arrived_at, self._looked_s = self.now(), looked_s
+        return self._arrived_at
 
     @property
     def _full(self) -> bool:
@@ -203,12 +214,12 @@ class Ingest:
     def _hand_over(self, most: int | None = None) -> list[Taken]:
         """Return the oldest messages that were taken, all or at most so many, and forget them."""
         taken, self._taken = self._taken[:most], [] if most is None else self._taken[most:]
-        self._bytes = sum(len(each.message.payload) for each in self._taken)
+        self._bytes -= sum([len(each.message.payload) for each in taken])
         return taken
 
     def _take_back(self, taken: list[Taken]) -> None:
         self._taken = taken + self._taken
-        self._bytes = sum(len(each.message.payload) for each in self._taken)
+        self._bytes += sum([len(each.message.payload) for each in taken])
 
     async def _put_aside(self) -> None:
         """Move what was taken to the spill and acknowledge it; if the spill is full, hold it."""
@@ -238,7 +249,7 @@ class Ingest:
             else:
                 newer.add(topic)
                 kept.append(each)
-        self._taken = []
+        self._taken, self._bytes = [], 0
         self._take_back(kept[::-1])
 
     async def _replay(self) -> None:

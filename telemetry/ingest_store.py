@@ -6,20 +6,21 @@ Readings, latest rows, quality, roll-ups due and the marks of what is safe are c
 # ruff: noqa: S608 - the statements put together here are made of constants of this file
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import sql
 
+from telemetry.copy_format import reading_rows, to_copy
 from telemetry.declared import Declared
 from telemetry.decode import Refused, SiteEvent
 from telemetry.model.reading import FeederReading, Reading, SiteStatus
 from telemetry.quality import goodness
-from telemetry.ranges import Span, advance, merge, to_spans
-from telemetry.rows import COLUMNS, TYPES, Row, to_row
+from telemetry.ranges import Span, advance, merge
+from telemetry.rows import COLUMNS
 
 _SCORE_MEMORY = 0.8  # how much of the old quality score stays when a batch of the site arrives
 _NAMES = sql.SQL(", ").join(sql.Identifier(name) for name in COLUMNS)
@@ -66,14 +67,25 @@ _KEEP_AHEAD = (
 )
 
 
+class Heard(NamedTuple):
+    """What one message adds to `Batch.rows`: whose they are, which numbers, how new, how many."""
+
+    site_id: str
+    boot_id: str
+    spans: tuple[Span, ...]
+    newest: datetime
+    readings: int
+
+
 @dataclass(slots=True, kw_only=True)
 class Batch:
     """What arrived since the last flush."""
 
     readings: list[Reading] = field(default_factory=list)
-    rows: list[Row] = field(
-        default_factory=list
-    )  # readings of which every measured field is good, as rows already
+    # Readings of which every measured field is good, in the format of COPY, and what is known of them by message.
+    rows: list[bytes] = field(default_factory=list)
+    heard: list[Heard] = field(default_factory=list)
+    days: set[date] = field(default_factory=set)  # of UTC that `rows` fall on
     declared: list[Declared] = field(default_factory=list)
     feeder: list[FeederReading] = field(default_factory=list)
     statuses: dict[str, SiteStatus] = field(default_factory=dict)
@@ -102,13 +114,14 @@ def store_batch(
     """
     with connection.transaction():
         marks: dict[str, dict[str, int]] = {}
-        rows = [*batch.rows, *(to_row(reading) for reading in batch.readings)]
+        rows = batch.rows + reading_rows(batch.readings)
         if rows:
-            _ensure_days(connection, {row[1].astimezone(UTC).date() for row in rows}, known_days)
+            judged = {reading.at.astimezone(UTC).date() for reading in batch.readings}
+            _ensure_days(connection, batch.days | judged, known_days)
             _store_rows(connection, rows)
             _store_quality(connection, batch)
         if rows or batch.declared:
-            marks = _advance_marks(connection, _spans(rows, batch.declared))
+            marks = _advance_marks(connection, _spans(batch))
         with connection.cursor() as cursor:
             cursor.executemany(
                 "INSERT INTO feeder_reading VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
@@ -140,12 +153,10 @@ def _ensure_days(connection: psycopg.Connection, days: set[date], known: set[dat
         known |= fresh
 
 
-def _store_rows(connection: psycopg.Connection, rows: Sequence[Row]) -> None:
+def _store_rows(connection: psycopg.Connection, rows: Sequence[bytes]) -> None:
     connection.execute("CREATE TEMP TABLE IF NOT EXISTS staged (LIKE reading) ON COMMIT DELETE ROWS")
     with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
-        copy.set_types(TYPES)
-        for row in rows:
-            copy.write_row(row)
+        copy.write(to_copy(rows))
     connection.execute(_MOVE)
     connection.execute(_LATEST)
     connection.execute(_DUE)
@@ -155,11 +166,11 @@ def _store_quality(connection: psycopg.Connection, batch: Batch) -> None:
     """One row a site: the mean score of the batch, and what is doubtful in its newest reading."""
     sums: dict[str, list[float]] = {}
     newest: dict[str, tuple[datetime, str]] = {}
-    for row in batch.rows:
-        _count_in(sums, newest, row[0], row[1], 1.0, "{}")
+    for heard in batch.heard:
+        _count_in(sums, newest, heard.site_id, heard.newest, float(heard.readings), heard.readings, "{}")
     for reading in batch.readings:
         reasons = {name: f"{each.verdict.value}: {each.reason}" for name, each in reading.quality.items()}
-        _count_in(sums, newest, reading.site_id, reading.at, goodness(reading), json.dumps(reasons))
+        _count_in(sums, newest, reading.site_id, reading.at, goodness(reading), 1, json.dumps(reasons))
     site_ids = sorted(sums)  # one order everywhere, so that two workers never deadlock
     connection.execute(
         _QUALITY,
@@ -179,15 +190,16 @@ def _count_in(
     site_id: str,
     at: datetime,
     score: float,
+    count: int,
     reasons: str,
 ) -> None:
     total = sums.get(site_id)
     if total is None:
-        sums[site_id] = [score, 1.0]
+        sums[site_id] = [score, count]
         newest[site_id] = (at, reasons)
         return
     total[0] += score
-    total[1] += 1.0
+    total[1] += count
     if at > newest[site_id][0]:
         newest[site_id] = (at, reasons)
 
@@ -202,15 +214,16 @@ def _status_row(status: SiteStatus) -> tuple[Any, ...]:
 _Key = tuple[str, str]
 
 
-def _spans(rows: Iterable[Row], declared: Iterable[Declared]) -> dict[_Key, tuple[Span, ...]]:
-    numbers: dict[_Key, list[int]] = defaultdict(list)
-    for row in rows:
-        numbers[row[0], row[2]].append(row[3])
-    spans = {key: to_spans(mine) for key, mine in numbers.items()}
-    for each in declared:
-        key = (each.site_id, each.boot_id)
-        spans[key] = merge((*spans.get(key, ()), *each.spans))
-    return spans
+def _spans(batch: Batch) -> dict[_Key, tuple[Span, ...]]:
+    """Return which numbers the batch makes safe."""
+    found: dict[_Key, list[Span]] = defaultdict(list)
+    for heard in batch.heard:
+        found[heard.site_id, heard.boot_id] += heard.spans
+    for reading in batch.readings:
+        found[reading.site_id, reading.boot_id].append(Span(reading.sequence, reading.sequence))
+    for declared in batch.declared:
+        found[declared.site_id, declared.boot_id] += declared.spans
+    return {key: merge(spans) for key, spans in found.items()}
 
 
 def _advance_marks(

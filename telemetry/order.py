@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -15,6 +15,16 @@ _STEADY = timedelta(seconds=10)
 _STEADY_MESSAGES = 6
 _STEADY_OVER = timedelta(seconds=30)
 _MOST_HOLES = 16
+
+
+class Stamped(Protocol):
+    """Something with the number and the instant of one reading."""
+
+    @property
+    def sequence(self) -> int: ...
+
+    @property
+    def at(self) -> datetime: ...
 
 
 class Stamp(NamedTuple):
@@ -51,7 +61,7 @@ class Track(msgspec.Struct, frozen=True, gc=False):
 
 
 def follow(
-    track: Track | None, boot_id: str, stamps: Sequence[Stamp], arrived_at: datetime
+    track: Track | None, boot_id: str, stamps: Sequence[Stamped], arrived_at: datetime
 ) -> tuple[Track, list[Doubt]]:
     """Return the track after a message, and what is doubtful in it.
 

@@ -1,16 +1,15 @@
-"""Readings as rows of the table `reading`: most are good in every field and go from the wire to a row directly (pure).
+"""The measured numbers of readings as one array, and which readings a closer look must be taken at (pure).
 
 The quick way judges a whole batch in one array; what it doubts in the least goes through `quality.judge`, which says why.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date
 from operator import attrgetter
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from psycopg.types.json import Jsonb
+from msgspec.structs import astuple
 
 from telemetry.model.reading import Reading
 from telemetry.quality import (
@@ -26,40 +25,31 @@ FLOATS = (
     "grid_v", "grid_hz", "grid_w", "aux_ac_w", "rectifier_w", "load_w", "bus_v", "battery_a", "battery_w",
     "meter_battery_w", "soc_frac", "soh_frac", "battery_c", "ambient_c", "pv_w", "genset_w", "fuel_frac",
 )  # fmt: skip
-COLUMNS = ("site_id", "at", "boot_id", "sequence", *FLOATS, "string_a", "mains_ok", "alarms", "quality")
-TYPES = (
-    "text", "timestamptz", "text", "int8", *["float4"] * len(FLOATS), "float4[]", "bool", "text[]", "jsonb",
-)  # fmt: skip
-Row = tuple[Any, ...]  # in the order of COLUMNS
+COLUMNS = ("site_id", "boot_id", "sequence", "at", *FLOATS, "string_a", "mains_ok", "alarms", "quality")
 
 _floats_of = attrgetter(*FLOATS)
+# Where the numbers stand among a sample's fields: in the order of `FLOATS`, `string_a` between them.
+_FIELDS = ReadingWire.__struct_fields__
+_FIRST, _STRINGS, _LAST = (_FIELDS.index(name) for name in (FLOATS[0], "string_a", "mains_ok"))
+if (*_FIELDS[_FIRST:_STRINGS], *_FIELDS[_STRINGS + 1 : _LAST]) != FLOATS:
+    raise TypeError("the fields of a sample are not in the order of FLOATS")
 _LOW = np.array([RANGES[name].low for name in FLOATS])
 _HIGH = np.array([RANGES[name].high for name in FLOATS])
 _AT = {name: place for place, name in enumerate(FLOATS)}
+_FUTURE_S = FUTURE_TOLERANCE.total_seconds() - 0.001  # a float of today's seconds is good to a microsecond
+_DAY_1970 = date(1970, 1, 1).toordinal()
 
 
-def to_row(reading: Reading) -> Row:
-    """Return a judged reading as a row."""
-    strings = None if reading.string_a is None else list(reading.string_a)
-    quality = {name: [each.verdict.value, each.reason, each.raw] for name, each in reading.quality.items()}
-    return (
-        reading.site_id, reading.at, reading.boot_id, reading.sequence, *_floats_of(reading),
-        strings, reading.mains_ok, list(reading.alarms), Jsonb(quality) if quality else None,
-    )  # fmt: skip
-
-
-def to_good_row(site_id: str, boot_id: str, wire: ReadingWire, floats: tuple[float | None, ...]) -> Row:
-    """Return a sample in which nothing is doubtful as a row."""
-    strings = None if wire.string_a is None else list(wire.string_a)
-    return (
-        site_id, wire.at, boot_id, wire.sequence, *floats, strings, wire.mains_ok, list(wire.alarms), None,
-    )  # fmt: skip
-
-
-def floats_of(wire: ReadingWire) -> tuple[float | None, ...]:
-    """Return the measured numbers of a sample in the order of `FLOATS`."""
-    values: tuple[float | None, ...] = _floats_of(wire)
+def floats_of(reading: Reading | ReadingWire) -> tuple[float | None, ...]:
+    """Return the measured numbers of a reading in the order of `FLOATS`."""
+    values: tuple[float | None, ...] = _floats_of(reading)
     return values
+
+
+def wire_floats(wire: ReadingWire) -> tuple[float | None, ...]:
+    """Return the same of a sample, three times as fast; every reading on the wire passes here."""
+    fields = astuple(wire)
+    return fields[_FIRST:_STRINGS] + fields[_STRINGS + 1 : _LAST]
 
 
 def to_matrix(floats: Sequence[tuple[float | None, ...]]) -> npt.NDArray[np.float64]:
@@ -74,26 +64,30 @@ def possible(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def is_doubtful(
-    values: npt.NDArray[np.float64], wires: Sequence[ReadingWire], arrived: Sequence[datetime]
+    values: npt.NDArray[np.float64], wires: Sequence[ReadingWire], ahead_s: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.bool_]:
-    """Return which samples `quality.judge` would find anything in, or that measure nothing.
+    """Return which samples `quality.judge` may find anything in, or that measure nothing.
 
     Args:
         values: Shape (samples, `FLOATS`).
         wires: The same samples.
-        arrived: Domain instant of each sample's arrival.
+        ahead_s: By how much each sample's instant lies after its arrival.
     """
     with np.errstate(invalid="ignore"):
         doubt = ((values < _LOW) | (values > _HIGH)).any(axis=1)
         doubt |= np.isnan(values).all(axis=1)
-        doubt |= _imbalanced(values, np.fromiter((bool(wire.mains_ok) for wire in wires), bool, len(wires)))
+        doubt |= _imbalanced(values, np.array([wire.mains_ok is True for wire in wires]))
+    doubt |= ahead_s > _FUTURE_S
     strings = RANGES["battery_a"]
-    for place, (wire, came) in enumerate(zip(wires, arrived, strict=True)):
-        if wire.at - came > FUTURE_TOLERANCE:
-            doubt[place] = True
+    for place, wire in enumerate(wires):
         if wire.string_a is not None and not all(strings.low <= a <= strings.high for a in wire.string_a):
             doubt[place] = True
     return doubt
+
+
+def days_of(at_s: npt.NDArray[np.float64]) -> set[date]:
+    """Return the days of UTC that instants (s since 1970) fall on."""
+    return {date.fromordinal(_DAY_1970 + day) for day in np.unique(at_s // 86_400.0).astype(int).tolist()}
 
 
 def _imbalanced(values: npt.NDArray[np.float64], mains_ok: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
+
 from telemetry.model.errors import ControlError
 
 _log = logging.getLogger(__name__)
@@ -28,8 +30,7 @@ class SpillError(ControlError):
     """The folder cannot be used: another worker holds it, or it cannot be written."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A message as it arrived."""
 
     topic: str

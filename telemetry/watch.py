@@ -7,11 +7,12 @@ when `accept` says that the batch is stored: a batch that comes again is judged 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from telemetry.order import Doubt, Stamp, Track, follow
+from telemetry.order import Doubt, Stamped, Track, follow
 from telemetry.quality import BALANCE_TOLERANCE_FRAC, BALANCE_TOLERANCE_W
 from telemetry.rows import FLOATS
 
@@ -28,24 +29,29 @@ Doubts = dict[int, list[tuple[str, str]]]  # by place in the batch: field and re
 Floats = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Series:
-    """Samples of a batch in the order of arrival: `values` shape (samples, `FLOATS`), `at_s` since 1970."""
-
-    site_ids: Sequence[str]
-    values: npt.NDArray[np.float64]
-    at_s: npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """A message's place among the samples, and what `order.follow` needs."""
+class Told(NamedTuple):
+    """A message: where its samples begin in the batch, and what `order.follow` needs."""
 
     first: int
     site_id: str
     boot_id: str
-    stamps: Sequence[Stamp]
+    stamps: Sequence[Stamped]
     arrived_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """Samples of a batch in the order of arrival.
+
+    Attributes:
+        counts: How many samples each message has.
+        values: Shape (samples, `FLOATS`).
+        at_s: Instants, s since 1970.
+    """
+
+    counts: npt.NDArray[np.intp]
+    values: npt.NDArray[np.float64]
+    at_s: npt.NDArray[np.float64]
 
 
 @dataclass(slots=True)
@@ -72,7 +78,7 @@ class Watch:
         for message in told:
             for place, name, reason in self._follow(message):
                 doubts.setdefault(message.first + place, []).append((name, reason))
-        for name, reason, where in self._compare(series):
+        for name, reason, where in self._compare(series, told):
             for place in np.flatnonzero(where).tolist():
                 doubts.setdefault(place, []).append((name, reason))
         return doubts
@@ -92,9 +98,9 @@ class Watch:
         self._staged_tracks[message.site_id] = track
         return doubts if self.sole else [doubt for doubt in doubts if doubt.name != "sequence"]
 
-    def _compare(self, series: Series) -> list[tuple[str, str, npt.NDArray[np.bool_]]]:
+    def _compare(self, series: Series, told: Sequence[Told]) -> list[tuple[str, str, npt.NDArray[np.bool_]]]:
         """Lay each site's memory before its new samples, and look back from every sample."""
-        places = self._places_of(series.site_ids)
+        places = np.repeat(self._places_of(told), series.counts)
         sites, row_of = np.unique(places, return_inverse=True)
         order = np.argsort(row_of, kind="stable")
         counts = np.bincount(row_of)
@@ -114,11 +120,9 @@ class Watch:
         with np.errstate(invalid="ignore"):
             return [*_spikes(values, at_s, new), *_stuck(values, at_s, new)]
 
-    def _places_of(self, site_ids: Sequence[str]) -> npt.NDArray[np.intp]:
+    def _places_of(self, told: Sequence[Told]) -> npt.NDArray[np.intp]:
         known = self._places
-        places = np.fromiter(
-            (known.setdefault(each, len(known)) for each in site_ids), np.intp, len(site_ids)
-        )
+        places = np.array([known.setdefault(message.site_id, len(known)) for message in told], np.intp)
         if len(known) > len(self._values):
             more = max(len(known), 2 * len(self._values)) - len(self._values)
             empty = np.full((more, _DEPTH, len(FLOATS)), np.nan, np.float32)

@@ -1,17 +1,36 @@
 """The ingest benchmark's own SQL: bare tables for what it is measured against, and what has become visible."""
 
 from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from telemetry.rows import COLUMNS, TYPES, Row
+from telemetry.rows import COLUMNS, FLOATS
+from telemetry.wire import TelemetryMessage
 
+Row = tuple[Any, ...]  # in the order of COLUMNS
+_TYPES = (
+    "text", "text", "int8", "timestamptz", *["float4"] * len(FLOATS), "float4[]", "bool", "text[]", "jsonb",
+)  # fmt: skip
+_measured = attrgetter(*FLOATS)
 _NAMES = sql.SQL(", ").join(sql.Identifier(name) for name in COLUMNS)
 _COPY = sql.SQL("COPY bench_bare ({}) FROM STDIN (FORMAT BINARY)").format(_NAMES)
 _INSERT = sql.SQL("INSERT INTO bench_keyed ({}) VALUES ({}) ON CONFLICT DO NOTHING").format(
     _NAMES, sql.SQL(", ").join([sql.Placeholder()] * len(COLUMNS))
 )
+
+
+def rows_of(message: TelemetryMessage) -> list[Row]:
+    """Return a message's readings as rows, unjudged."""
+    return [
+        (
+            message.site_id, message.boot_id, wire.sequence, wire.at, *_measured(wire),
+            None if wire.string_a is None else list(wire.string_a), wire.mains_ok, list(wire.alarms), None,
+        )
+        for wire in message.readings
+    ]  # fmt: skip
 
 
 def make_tables(owner: psycopg.Connection) -> None:
@@ -23,7 +42,7 @@ def make_tables(owner: psycopg.Connection) -> None:
 def copy_bare(connection: psycopg.Connection, rows: Sequence[Row]) -> None:
     """Copy rows into the table without a key."""
     with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
-        copy.set_types(TYPES)
+        copy.set_types(_TYPES)
         for row in rows:
             copy.write_row(row)
 

@@ -18,19 +18,12 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from telemetry.mqtt import InboundMessage, MqttClient, MqttSettings
-from telemetry.rows import Row, floats_of, to_good_row
 from telemetry.wire import TelemetryMessage, decode
-from ui.bench.ingest_bench_store import copy_bare, insert_message
+from ui.bench.ingest_bench_store import copy_bare, insert_message, rows_of
 
 FILTER = "cbs/v1/+/telemetry"
 _FLUSH = 500
 _WITHIN = timedelta(seconds=30)
-
-
-def rows_of(content: bytes) -> list[Row]:
-    """Return a message's readings as rows, unjudged."""
-    message = decode(content, TelemetryMessage)
-    return [to_good_row(message.site_id, message.boot_id, wire, floats_of(wire)) for wire in message.readings]
 
 
 async def floor(settings: MqttSettings, dsn: str, messages: int, ready: Callable[[], None]) -> None:
@@ -51,7 +44,10 @@ async def floor(settings: MqttSettings, dsn: str, messages: int, ready: Callable
     left = messages
 
     def store(batch: list[InboundMessage]) -> None:
-        copy_bare(connection, [row for message in batch for row in rows_of(message.payload)])
+        copy_bare(
+            connection,
+            [row for message in batch for row in rows_of(decode(message.payload, TelemetryMessage))],
+        )
 
     with psycopg.connect(dsn, autocommit=True, application_name="bench-floor") as connection:
         while left > 0:
@@ -78,7 +74,7 @@ def insert(settings: MqttSettings, dsn: str, messages: int, ready: Callable[[], 
 
         def arrived(_client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
             nonlocal left
-            insert_message(connection, rows_of(bytes(message.payload)))
+            insert_message(connection, rows_of(decode(bytes(message.payload), TelemetryMessage)))
             client.ack(message.mid, message.qos)
             left -= 1
             if left == 0:
