@@ -1,12 +1,13 @@
 """A real HTTP server that speaks the OpenAI protocol from a script: what a language model says, well and badly.
 
-Each request takes the next entry of the script (the last one repeats): a `Call` is streamed as a function call, the other
-entries fail in the ways that endpoints fail. Requests are kept for the tests to look at.
+Each request takes the next entry of the script (the last one repeats), or what a function of the request returns: a
+`Call` is streamed as a function call, the other entries fail in the ways that endpoints fail. Requests are kept for the
+tests to look at.
 """
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,7 +64,7 @@ Entry = Call | Slow | CutOff | Says | Refuses | Status
 class OpenAiServer:
     """The server's address, its script and what it was asked."""
 
-    script: Sequence[Entry]
+    script: Sequence[Entry] | Callable[[dict[str, Any]], Entry]
     base_url: str = ""
     requests: list[dict[str, Any]] = field(default_factory=list)
 
@@ -77,11 +78,16 @@ class OpenAiServer:
                 if line.lower().startswith(b"content-length")
             )
             self.requests.append(json.loads(await reader.readexactly(length)))
-            await self._answer(writer, self.script[min(len(self.requests), len(self.script)) - 1])
+            await self._answer(writer, self._next(self.requests[-1]))
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
             writer.close()
+
+    def _next(self, request: dict[str, Any]) -> Entry:
+        if callable(self.script):
+            return self.script(request)
+        return self.script[min(len(self.requests), len(self.script)) - 1]
 
     async def _answer(self, writer: asyncio.StreamWriter, entry: Entry) -> None:
         match entry:
@@ -134,9 +140,11 @@ def _chunk(body: dict[str, Any]) -> bytes:
 
 
 @asynccontextmanager
-async def openai_server(*script: Entry) -> AsyncIterator[OpenAiServer]:
+async def openai_server(
+    *script: Entry, decide: Callable[[dict[str, Any]], Entry] | None = None
+) -> AsyncIterator[OpenAiServer]:
     """Run the server on a free port of this machine."""
-    state = OpenAiServer(script)
+    state = OpenAiServer(script if decide is None else decide)
     server = await asyncio.start_server(state.serve, "127.0.0.1", 0)
     state.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
     try:
