@@ -39,6 +39,15 @@ def _number(value: Any) -> float:
     return found
 
 
+def _degrees(most: float) -> Callable[[Any], float]:
+    def read(value: Any) -> float:
+        if not -most <= (found := _number(value)) <= most:
+            raise CellError(f"{found:g} is beyond {most:g} degrees")
+        return found
+
+    return read
+
+
 def _count(value: Any) -> int:
     if (found := _number(value)) != int(found):
         raise CellError(f"{value} is no whole number")
@@ -117,7 +126,7 @@ TABLES: Mapping[str, Mapping[str, Column]] = {
         "import_per_kwh": Column(_number),
     },
     "sites": {
-        "site_id": Column(_name), "name": Column(_text), "latitude": Column(_number), "longitude": Column(_number),
+        "site_id": Column(_name), "name": Column(_text), "latitude": Column(_degrees(90.0)), "longitude": Column(_degrees(180.0)),
         "time_zone": Column(_zone), "feeder_id": Column(_name), "radio_cluster": Column(_name),
         "mode": _optional(_text, default="shadow"), "simulated": _optional(_flag, default=False),
         "dispatch_path": _optional(_text, default="none"),
@@ -146,8 +155,8 @@ TABLES: Mapping[str, Mapping[str, Column]] = {
         "recharge_feeder_share_w": _optional(_numbers, "recharge.feeder_share_w"),
     },
     "critical_sites": {
-        "critical_site_id": Column(_name), "name": Column(_text), "kind": Column(_text), "latitude": Column(_number),
-        "longitude": Column(_number), "feeder_id": Column(_name), "priority": Column(_count),
+        "critical_site_id": Column(_name), "name": Column(_text), "kind": Column(_text), "latitude": Column(_degrees(90.0)),
+        "longitude": Column(_degrees(180.0)), "feeder_id": Column(_name), "priority": Column(_count),
         "demand_profile": Column(_text), "peak_w": Column(_number),
         "linked_site_ids": _optional(_names, default=()),
     },

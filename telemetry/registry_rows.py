@@ -1,7 +1,7 @@
 """Rows of registry files to registry entries, every problem named with its file, line and column (pure)."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ import msgspec
 
 from telemetry.model.catalogue import AutonomyRule, BatteryType, Tariff
 from telemetry.model.site import CriticalSite, Feeder, Site
-from telemetry.registry_columns import COLUMNS, PARTS, TABLES, CellError, Column
+from telemetry.registry_columns import PARTS, TABLES, CellError, Column
 from telemetry.registry_files import FolderRows, Problem, Row
 
 _WHERE = re.compile(r"^(?P<why>.*) - at `\$\.?(?P<where>.*)`$", re.DOTALL)
@@ -23,8 +23,8 @@ class Known:
     feeders: frozenset[str] = frozenset()
     sites: frozenset[str] = frozenset()
     tariffs: frozenset[str] = frozenset()
-    profiles: Mapping[str, AutonomyRule] = field(default_factory=dict)
-    battery_types: Mapping[str, BatteryType] = field(default_factory=dict)
+    profiles: dict[str, AutonomyRule] = field(default_factory=dict)
+    battery_types: dict[str, BatteryType] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,36 +62,41 @@ def to_entries(folder: FolderRows, known: Known) -> Entries:
         out, folder, "tariffs", "tariff", "tariff_id", Tariff,
         lambda doc, _: doc | {"periods": periods.get(doc["tariff_id"], [])},
     )  # fmt: skip
-    resolve = _Resolver(out, known)
+    resolve = _Resolver(out, folder, known)
     _take(out, folder, "sites", "site", "site_id", Site, resolve.site)
-    resolve.sites |= {entry.subject_id for entry in out.entries if entry.table == "site"}
     _take(out, folder, "critical_sites", "critical_site", "critical_site_id", CriticalSite, resolve.critical)
     out.problems.sort()
     return out
 
 
 class _Resolver:
-    """Puts in what rows refer to by name, and says what is not there."""
+    """Puts in what rows refer to by name, and says what is not there; what is there and wrong was told already."""
 
-    def __init__(self, out: Entries, known: Known) -> None:
-        mine = {
-            kind: {entry.subject_id: entry.thing for entry in out.entries if entry.table == kind}
-            for kind in ("feeder", "tariff", "autonomy_profile", "battery_type")
-        }
+    def __init__(self, out: Entries, folder: FolderRows, known: Known) -> None:
         self._problems = out.problems
-        self._feeders = set(known.feeders) | set(mine["feeder"])
-        self._tariffs = set(known.tariffs) | set(mine["tariff"])
-        self._profiles = {**known.profiles, **mine["autonomy_profile"]}
-        self._types = {**known.battery_types, **mine["battery_type"]}
-        self.sites = set(known.sites)
+        mine = {(entry.table, entry.subject_id): entry.thing for entry in out.entries}
+        self._profiles = known.profiles | {
+            name: one for (kind, name), one in mine.items() if kind == "autonomy_profile"
+        }
+        self._types = known.battery_types | {
+            name: one for (kind, name), one in mine.items() if kind == "battery_type"
+        }
+
+        def named(table: str, key: str, stored: Iterable[str]) -> set[str]:
+            return {str(row.cells.get(key)) for row in folder.rows.get(table, ())} | set(stored)
+
+        self._feeders = named("feeders", "feeder_id", known.feeders)
+        self._tariffs = named("tariffs", "tariff_id", known.tariffs)
+        self._profile_names = named("autonomy_profiles", "profile_id", known.profiles)
+        self._type_names = named("battery_types", "battery_type_id", known.battery_types)
+        self._sites = named("sites", "site_id", known.sites)
 
     def site(self, doc: dict[str, Any], row: Row) -> dict[str, Any] | None:
         profile = self._profiles.get(doc.pop("autonomy_profile"))
         battery = self._types.get(doc.pop("battery_type"))
         sound = self._has(row, "feeder_id", self._feeders) & self._has(row, "tariff", self._tariffs)
-        sound &= self._has(row, "autonomy_profile", self._profiles) & self._has(
-            row, "battery_type", self._types
-        )
+        sound &= self._has(row, "autonomy_profile", self._profile_names)
+        sound &= self._has(row, "battery_type", self._type_names)
         max_load_w, rated_wh = doc.pop("max_load_w"), doc.pop("rated_wh")
         proven = [None if one is None else datetime.fromisoformat(one) for one in
                   (doc.pop("calibrated_at"), doc.pop("capacity_tested_at"))]  # fmt: skip
@@ -112,14 +117,14 @@ class _Resolver:
     def critical(self, doc: dict[str, Any], row: Row) -> dict[str, Any] | None:
         sound = self._has(row, "feeder_id", self._feeders)
         for site_id in doc["linked_site_ids"]:
-            if site_id not in self.sites:
+            if site_id not in self._sites:
                 self._problems.append(
                     Problem(row.file, row.line, "linked_site_ids", f"there is no {site_id!r}")
                 )
                 sound = False
         return doc if sound else None
 
-    def _has(self, row: Row, column: str, known: set[str] | Mapping[str, Any]) -> bool:
+    def _has(self, row: Row, column: str, known: set[str]) -> bool:
         if (name := str(row.cells[column])) in known:
             return True
         why = f"there is no {name!r}, in these files or in the database"
@@ -151,7 +156,6 @@ def _take(
     settle: Callable[[dict[str, Any], Row], dict[str, Any] | None],
 ) -> None:
     seen: dict[str, Row] = {}
-    columns = {column.path or name: name for name, column in TABLES[table].items()}
     for row, doc in _docs(out, folder, table):
         subject_id = doc[key]
         if (first := seen.setdefault(subject_id, row)) is not row:
@@ -165,10 +169,21 @@ def _take(
         except (msgspec.ValidationError, ValueError) as error:
             match = _WHERE.match(str(error))
             where, why = (match["where"], match["why"]) if match else ("", str(error))
-            column = columns.get(where) or next((one for one in COLUMNS[table] if f"{one} " in why), "")
-            out.problems.append(Problem(row.file, row.line, column, why))
+            out.problems.append(Problem(row.file, row.line, _column_of(table, where, why), why))
         else:
             out.entries.append(Entry(table=target, subject_id=subject_id, thing=thing, row=row))
+
+
+def _column_of(table: str, where: str, why: str) -> str:
+    """Return the column that fills a place in an entry, or that the complaint of a part names; "" if none does."""
+    paths = {column.path or name: name for name, column in TABLES[table].items()}
+    if where in paths:
+        return paths[where]
+    for path, name in paths.items():
+        part, _, key = path.rpartition(".")
+        if part == where and re.search(rf"\b{re.escape(key)}\b", why):
+            return name
+    return ""
 
 
 def _docs(out: Entries, folder: FolderRows, table: str) -> Iterator[tuple[Row, dict[str, Any]]]:

@@ -102,7 +102,7 @@ def sort_rows(body: bytes, content_type: str, sender: Sender, now: datetime, mos
         if out.rows > most:
             raise UploadError(413, f"an upload may hold {most} rows")
         if isinstance(found, UploadRow):
-            _take(out, found, sender, now)
+            take(out, found, sender, now)
         else:
             out.bad.append(BadRow(out.rows, *found))
     return out
@@ -134,7 +134,8 @@ def unpacked(body: bytes, most: int) -> bytes:
     return plain
 
 
-def _take(out: Sorted, row: UploadRow, sender: Sender, now: datetime) -> None:
+def take(out: Sorted, row: UploadRow, sender: Sender, now: datetime) -> None:
+    """Put the row that `out.rows` counts among what is stored, judged, or among the bad ones."""
     if (problem := _objection(row, sender, now)) is not None:
         out.bad.append(BadRow(out.rows, *problem))
     elif row.feeder_id is not None:
@@ -226,7 +227,7 @@ def _json_row(raw: bytes) -> UploadRow | Objection:
     try:
         return _JSON_ROW.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        return _place(str(error))
+        return place_of(str(error))
 
 
 def _from_csv(body: bytes) -> Iterator[UploadRow | Objection]:
@@ -241,12 +242,13 @@ def _from_csv(body: bytes) -> Iterator[UploadRow | Objection]:
         if strangers or not reader.fieldnames:
             raise UploadError(422, f"unknown columns {strangers[:5]}; there are {', '.join(sorted(known))}")
         for row in reader:
-            yield _csv_row(row)
+            yield csv_row(row)
     except csv.Error as error:
         raise UploadError(422, f"the CSV is broken at line {reader.line_num}: {error}") from error
 
 
-def _csv_row(row: Mapping[str | None, Any]) -> UploadRow | Objection:
+def csv_row(row: Mapping[str | None, Any]) -> UploadRow | Objection:
+    """Return a row of CSV cells by column; `alarms` and `string_a` are divided by semicolons."""
     if None in row:
         return ("", "has more cells than the header")
     cells: dict[str, Any] = {str(name): cell for name, cell in row.items() if cell not in {None, ""}}
@@ -256,10 +258,10 @@ def _csv_row(row: Mapping[str | None, Any]) -> UploadRow | Objection:
     try:
         return msgspec.convert(cells, UploadRow, strict=False)
     except (msgspec.ValidationError, ValueError) as error:
-        return _place(str(error))
+        return place_of(str(error))
 
 
-def _place(message: str) -> Objection:
+def place_of(message: str) -> Objection:
     """Return the field that a msgspec error names, and why."""
     if (match := _WHERE.match(message)) is not None:
         return (match["where"], match["why"])
