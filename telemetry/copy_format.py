@@ -26,6 +26,7 @@ _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _EPOCH_US = 946_684_800_000_000
 _MICROSECOND = timedelta(microseconds=1)
 _LENGTH = Struct(">i")
+_AT = {name: place for place, name in enumerate(FLOATS)}
 _BOOLS = {None: _NULL, True: b"\0\0\0\1\1", False: b"\0\0\0\1\0"}
 _EMPTY_ARRAY = pack(">iiii", 12, 0, 0, _TEXT)
 
@@ -51,34 +52,53 @@ def numbers(
         at_us: Instants, microseconds since 2000.
         values: Shape (rows, `FLOATS`), NaN where nothing was measured.
     """
-    blocks: list[bytes] = [b""] * len(sequences)
     numbered = np.array(sequences, np.int64)
-    masks, which = np.unique(np.packbits(np.isnan(values), axis=1), axis=0, return_inverse=True)
-    for group, mask in enumerate(masks):
+    masks = np.packbits(np.isnan(values), axis=1)
+    if (masks == masks[0]).all():  # most sites measure the same: no search for groups
+        return _blocks(masks[0].tobytes(), numbered, at_us, values)
+    blocks: list[bytes] = [b""] * len(sequences)
+    kinds, which = np.unique(masks, axis=0, return_inverse=True)
+    for group, mask in enumerate(kinds):
         places = np.flatnonzero(which.ravel() == group)
-        empty = _empty_block(mask.tobytes())
-        filled = np.repeat(empty, len(places))
-        filled["sequence"], filled["at"] = numbered[places], at_us[places]
-        for column, name in enumerate(FLOATS):
-            if name in (empty.dtype.names or ()):
-                filled[name] = values[places, column]
-        raw, size = filled.tobytes(), empty.itemsize
-        for number, place in enumerate(places.tolist()):
-            blocks[place] = raw[number * size : (number + 1) * size]
+        made = _blocks(mask.tobytes(), numbered[places], at_us[places], values[places])
+        for place, block in zip(places.tolist(), made, strict=True):
+            blocks[place] = block
     return blocks
+
+
+def _blocks(
+    mask: bytes,
+    sequences: npt.NDArray[np.int64],
+    at_us: npt.NDArray[np.int64],
+    values: npt.NDArray[np.float64],
+) -> list[bytes]:
+    """Return the numbers of rows that have the same nulls."""
+    empty = _empty_block(mask)
+    filled = np.repeat(empty, len(sequences))
+    filled["sequence"], filled["at"] = sequences, at_us
+    for name in _measured(mask):
+        filled[name] = values[:, _AT[name]]
+    raw, size = filled.tobytes(), empty.itemsize
+    return [raw[place : place + size] for place in range(0, len(raw), size)]
+
+
+@lru_cache(maxsize=1_000)
+def _measured(mask: bytes) -> tuple[str, ...]:
+    nulls = np.unpackbits(np.frombuffer(mask, np.uint8)).tolist()
+    return tuple(name for name, null in zip(FLOATS, nulls, strict=False) if not null)
 
 
 @lru_cache(maxsize=1_000)
 def _empty_block(mask: bytes) -> npt.NDArray[np.void]:
     """Return one row's numbers with the lengths filled in; the bits of `mask` say which are null."""
-    nulls = np.unpackbits(np.frombuffer(mask, np.uint8))[: len(FLOATS)]
+    measured = _measured(mask)
     fields = [("_sequence", ">i4"), ("sequence", ">i8"), ("_at", ">i4"), ("at", ">i8")]
-    for name, null in zip(FLOATS, nulls, strict=True):
-        fields += [(f"_{name}", ">i4")] if null else [(f"_{name}", ">i4"), (name, ">f4")]
+    for name in FLOATS:
+        fields += [(f"_{name}", ">i4"), (name, ">f4")] if name in measured else [(f"_{name}", ">i4")]
     block = np.zeros(1, np.dtype(fields))
     block["_sequence"] = block["_at"] = 8
-    for name, null in zip(FLOATS, nulls, strict=True):
-        block[f"_{name}"] = -1 if null else 4
+    for name in FLOATS:
+        block[f"_{name}"] = 4 if name in measured else -1
     return block
 
 
