@@ -9,6 +9,7 @@ from edge.gateway.control import Loop
 from edge.modbus.port import DeviceError, SitePort
 
 _CHARGE_STEP_A: Final = 0.1  # smaller changes of the charging limit are not worth a write
+_SAME_V: Final = 0.001
 _SILENCE: Final = timedelta(seconds=60)
 _LONGEST_REVERT: Final = timedelta(seconds=900)
 
@@ -16,8 +17,8 @@ _LONGEST_REVERT: Final = timedelta(seconds=900)
 class Cabinet:
     """Writes a loop's outputs through a port.
 
-    A voltage below float is written on change, and again at a third of the revert time, which arms the device's own
-    timer anew. At float nothing is refreshed: that is where the device goes by itself.
+    A voltage other than float is written on change, and again at a third of the revert time, which arms the device's
+    own timer anew. At float nothing is refreshed: that is where the device goes by itself.
     """
 
     def __init__(self, port: SitePort, revert: timedelta) -> None:
@@ -29,9 +30,12 @@ class Cabinet:
         self._applied_at: datetime | None = None
 
     @property
-    def lowered(self) -> bool:
-        """Whether a voltage below float was written and not yet released."""
-        return self._volts is not None and self._volts < self._port.capabilities.float_v
+    def moved(self) -> bool:
+        """Whether a voltage other than float was written and not yet released."""
+        return self._volts is not None and not self._is_float(self._volts)
+
+    def _is_float(self, volts: float) -> bool:
+        return abs(volts - self._port.capabilities.float_v) < _SAME_V
 
     async def apply(
         self, loop: Loop, now: datetime, period: timedelta, *, quick: bool = False
@@ -53,8 +57,8 @@ class Cabinet:
             self._charge_limit_a = None
             await self._port.write_charge_limit_a(loop.charge_limit_a)
             self._charge_limit_a = loop.charge_limit_a
-        if loop.volts >= self._port.capabilities.float_v:
-            if self._volts is None or self.lowered:
+        if self._is_float(loop.volts):
+            if self._volts is None or self.moved:
                 self._volts = None
                 await self._port.release()
                 self._volts = self._port.capabilities.float_v
@@ -65,7 +69,7 @@ class Cabinet:
         due = self._written_at is None or now - self._written_at >= revert / 3 or now < self._written_at
         if self._volts == loop.volts and not due:
             return None
-        runs = self.lowered and not due
+        runs = self.moved and not due
         self._volts = loop.volts  # also if the write fails half-way: it must be released then
         if quick and runs:
             read_back = await self._port.move_rectifier_v(loop.volts)

@@ -11,6 +11,7 @@ import msgspec
 
 from edge.gateway.frequency import FastPath
 from edge.gateway.limits import OwnLimits
+from edge.gateway.local import LocalRule
 from edge.gateway.recharge import RechargeRule
 from edge.gateway.shed import ShedRule
 from telemetry.model.errors import ControlError
@@ -69,6 +70,7 @@ class SiteConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     recharge: RechargeRule = RechargeRule()
     shed: ShedRule = ShedRule()
     fast: FastPath | None = None
+    local: LocalRule = LocalRule()
     pacing: Pacing = Pacing()
     fault_alarms: tuple[str, ...] = (
         "battery_string_open",

@@ -27,9 +27,10 @@ from edge.gateway.limits import Site
 from edge.gateway.memory import Disk, Memory
 from edge.gateway.orders import Orders
 from edge.gateway.outbox import Outbox, Urgent
+from edge.gateway.own_control import OwnControl
 from edge.gateway.pace import Tick, jumped, speed_of, stretched_s
 from edge.gateway.plausible import SCANS, doubt
-from edge.gateway.recharge import Recharge, is_full, plan_recharge, recharge_w
+from edge.gateway.recharge import Recharge, plan_recharge
 from edge.gateway.recorder import Recorder
 from edge.gateway.reserve import ReserveLoop, account
 from edge.gateway.runner import run_core
@@ -80,9 +81,10 @@ class GatewayCore:
         self._shedder = Shedder(port, config.shed, config.limits, self.outbox.event)
         self.loop: Loop = start_loop(port.capabilities, config.limits)
         self.duties: roster.Roster = ()
+        self._own = OwnControl(self, port)
         self.reserve = ReserveLoop(self, self._lock, port)
-        self._recharge: Recharge | None = None
-        self._after_outage = False
+        self.recharge: Recharge | None = None
+        self.after_outage = False
         self.in_outage = False
         self.fault = ""  # a device alarm or failure in force: no duty is accepted
         # A device did not do what was written: nothing more is written until it answers well.
@@ -127,7 +129,7 @@ class GatewayCore:
         for record in given_up:
             self.acknowledge(roster.given_up_ack(record, self.config.name, now))
         self.memory.note_duties(self.duties)
-        self._recharge = plan_recharge(self.config.recharge, now, self.rng)
+        self.recharge = plan_recharge(self.config.recharge, now, self.rng)
 
     # -- one control step --------------------------------------------------------------------------------
 
@@ -147,7 +149,7 @@ class GatewayCore:
             if self.recorder.note(sample, now, before, self.fault):
                 self._state = None
                 self._cabinet.forget()
-                self._recharge = plan_recharge(self.config.recharge, now, self.rng)
+                self.recharge = plan_recharge(self.config.recharge, now, self.rng)
             if before is not None and jumped(before, tick, self.config.pacing.clock_jump_s):
                 self.outbox.event(now, "clock_jump", f"{(now - before.at).total_seconds():.1f} s")
                 await self.float_now(now, "clock_jump")
@@ -158,6 +160,7 @@ class GatewayCore:
                 await self._enter_fault(now, str(error), deaf=True)
             if not (self.deaf or self.recorder.local_lock):
                 await self._shedder.step(sample, now)
+                await self._own.switch_modules(sample, now)
             self.tell_state(now)
         self.recorder.flush_when_due(tick)
 
@@ -166,8 +169,8 @@ class GatewayCore:
         if not sample.mains_ok:
             await self._lose_mains(now)
         elif self.in_outage:
-            self.in_outage, self._after_outage = False, True
-            self._recharge = plan_recharge(self.config.recharge, now, self.rng)
+            self.in_outage, self.after_outage = False, True
+            self.recharge = plan_recharge(self.config.recharge, now, self.rng)
             self.outbox.event(now, "mains_back")
         alarms = sorted(set(sample.alarms) & set(self.config.fault_alarms))
         doubtful = doubt(sample, inverter=self._port.capabilities.inverter)
@@ -179,7 +182,7 @@ class GatewayCore:
         elif self.fault and self._good >= _GOOD_TO_RECOVER:
             self.fault, self.deaf = "", False
             self._cabinet.forget()
-            self._recharge = plan_recharge(self.config.recharge, now, self.rng)
+            self.recharge = plan_recharge(self.config.recharge, now, self.rng)
             self.outbox.event(now, "fault_over")
         if self.recorder.local_lock and self.duties:
             await self.float_now(now, "local_lock")
@@ -187,7 +190,7 @@ class GatewayCore:
         if over:
             self.duties = tuple(duty for duty in self.duties if duty not in over)
             if any(duty.asked_w or duty.set_w for duty in over):
-                self._recharge = plan_recharge(self.config.recharge, now, self.rng)
+                self.recharge = plan_recharge(self.config.recharge, now, self.rng)
             for duty in over:
                 self._close(duty, now)
             self.memory.note_duties(self.duties)
@@ -201,10 +204,12 @@ class GatewayCore:
         period = self.period()
         duty = roster.current(self.duties, now)
         if duty is None:
-            self.loop = at_float(self.loop, capabilities, self._charge_limit_a(sample, now))
+            self.loop = self._own.outputs(sample, now)
         elif isinstance(duty.command.body, GridReserve):
+            self._own.give_way()
             self.loop = await self.reserve.hold(duty, now)
         else:
+            self._own.give_way()
             asked = advance(
                 duty,
                 sample,
@@ -253,13 +258,6 @@ class GatewayCore:
         )
         return told
 
-    def _charge_limit_a(self, sample: FieldSample, now: datetime) -> float:
-        """Return the charging limit while no duty is in force; notes when the battery is full again."""
-        if self._recharge is not None and is_full(self.config.recharge, sample):
-            self._recharge, self._after_outage = None, False
-        power_w = recharge_w(self._recharge, self.config.recharge, self.config.limits, sample, now)
-        return power_w / max(sample.bus_v, 40.0)
-
     def period(self) -> timedelta:
         """Return the present control period in domain time."""
         pacing = self.config.pacing
@@ -272,7 +270,7 @@ class GatewayCore:
         """End every duty for a cause of the site's own and return to float; a failed write is left to the revert."""
         ended, self.duties = self.duties, ()
         self.loop = at_float(self.loop, self._port.capabilities)
-        self._recharge = plan_recharge(self.config.recharge, now, self.rng)
+        self.recharge = plan_recharge(self.config.recharge, now, self.rng)
         try:
             await self._cabinet.release()
         except DeviceError as error:
@@ -376,9 +374,9 @@ class GatewayCore:
             return SiteState.FAULT
         if roster.current(self.duties, now) is not None:
             return SiteState.DISPATCH
-        if self._recharge is None:
+        if self.recharge is None:
             return SiteState.FLOAT
-        return SiteState.RECOVERY if self._after_outage else SiteState.RECHARGE
+        return SiteState.RECOVERY if self.after_outage else SiteState.RECHARGE
 
     def tell_state(self, now: datetime, *, again: bool = False) -> None:
         """Publish the retained state when it changed, and once a minute: the centre refuses a state that is old."""

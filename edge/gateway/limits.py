@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from math import isfinite
-from typing import Final
+from math import inf, isfinite
+from typing import Annotated, Final
 
 import msgspec
 
@@ -17,6 +17,7 @@ from edge.modbus.port import Capabilities, FieldSample
 from edge.plan import ControlBounds, ScheduleBody
 from telemetry.model.battery import LFP_BANDS, VRLA_BANDS, Chemistry, TemperatureBand
 
+_SHARE_FROM_A: Final = 5.0
 _ZERO_W: Final = 1.0  # a setpoint within a watt of zero asks for nothing
 
 
@@ -41,6 +42,7 @@ class Reason(StrEnum):
     BACKSTOP = "backstop"
     BATTERY_ACCEPTANCE = "battery_acceptance"
     SETTLING = "settling"
+    STRING_SHARE = "string_share"
 
 
 class OwnLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,7 +51,8 @@ class OwnLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     Defaults are our choice [I] unless DOMAIN.md names a source. `bus_min_v` is the lowest bus voltage that dispatch
     may reach: the higher of this and the device's own backstop counts. `load_tolerance_frac` is how far the load,
     as it is now, may lie below a setpoint that is about to start before the command is refused whole: below that it
-    is accepted and held to the load, reported as limited.
+    is accepted and held to the load, reported as limited. `parallel_strings` (0: not watched) holds the total to what
+    the string that takes most of it may carry by itself: strings of unlike age or charge do not share alike.
     """
 
     chemistry: Chemistry
@@ -71,6 +74,7 @@ class OwnLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ramp_w_per_step: float | None = None
     continuity_proven: bool = False
     load_tolerance_frac: float = 0.25
+    parallel_strings: Annotated[int, msgspec.Meta(ge=0, le=8)] = 0
     max_sample_age_s: float = 5.0
 
     def __post_init__(self) -> None:
@@ -308,6 +312,28 @@ def allow(target_w: float, sample: FieldSample, limits: OwnLimits) -> Allowed:
     return Allowed(power_w=most_w if target_w > 0.0 else -most_w, reason=reason)
 
 
+def string_bound_w(sample: FieldSample, limits: OwnLimits, rate: float, sign: int) -> float:
+    """Return the total at which the string that takes most of it reaches its own C-rate, W.
+
+    Args:
+        sample: Its strings' currents say how they share; below 5 A nothing is known yet.
+        limits: `parallel_strings` alike by rating.
+        rate: C-rate of a string.
+        sign: 1 for charging, -1 for discharging.
+
+    Source:
+        A string of rated / n carries rate x rated / n; at a share of the total that is the total times the share.
+    """
+    strings = limits.parallel_strings
+    if not strings or len(sample.string_a) < strings:
+        return inf
+    currents = [max(0.0, sign * amps) for amps in sample.string_a[:strings]]
+    total_a = sum(currents)
+    if total_a < _SHARE_FROM_A:
+        return inf
+    return rate * limits.rated_wh / strings * total_a / max(currents)
+
+
 def _discharge_bounds_w(sample: FieldSample, limits: OwnLimits) -> list[tuple[float, Reason]]:
     band = None if sample.battery_c is None else limits.band_at(sample.battery_c)
     rate = 0.0 if band is None else band.discharge_c_rate
@@ -315,6 +341,7 @@ def _discharge_bounds_w(sample: FieldSample, limits: OwnLimits) -> list[tuple[fl
     return [
         (spare_load_w(sample), Reason.LOAD_BELOW_SETPOINT),
         (rate * limits.rated_wh, Reason.C_RATE_BY_TEMPERATURE),
+        (string_bound_w(sample, limits, rate, -1), Reason.STRING_SHARE),
         (0.0 if empty else limits.rated_wh * 100.0, Reason.SOC_BAND),
     ]
 
@@ -326,5 +353,6 @@ def _charge_bounds_w(sample: FieldSample, limits: OwnLimits) -> list[tuple[float
     return [
         (charge_headroom_w(sample, limits), Reason.GRID_IMPORT_LIMIT),
         (rate * limits.rated_wh, Reason.C_RATE_BY_TEMPERATURE),
+        (string_bound_w(sample, limits, rate, 1), Reason.STRING_SHARE),
         (0.0 if full else limits.rated_wh * 100.0, Reason.SOC_BAND),
     ]

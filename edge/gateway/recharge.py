@@ -13,7 +13,7 @@ from random import Random
 
 import msgspec
 
-from edge.gateway.limits import OwnLimits, charge_headroom_w
+from edge.gateway.limits import OwnLimits, charge_headroom_w, string_bound_w
 from edge.modbus.port import FieldSample
 
 
@@ -70,7 +70,12 @@ def recharge_w(
     if band is None:
         return 0.0
     ceiling_w = min(rule.c_rate, band.charge_c_rate) * limits.rated_wh
-    return min(share * ceiling_w, charge_headroom_w(sample, limits), _feeder_w(rule, limits, now))
+    return min(
+        share * ceiling_w,
+        charge_headroom_w(sample, limits),
+        _feeder_w(rule, limits, now),
+        string_bound_w(sample, limits, band.charge_c_rate, 1),
+    )
 
 
 def _feeder_w(rule: RechargeRule, limits: OwnLimits, now: datetime) -> float:
