@@ -14,10 +14,10 @@ from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
 from edge.approvals import ApprovalRow
-from edge.plan import ApprovalTier, CommandId, PlanId, PlanStatus
+from edge.plan import ApprovalTier, CommandId, PlanId
 from edge.plan_codec import PlanDocError
 from telemetry.model.site import SiteId, SiteMode
-from tools.planning.audit_store import append_audit
+from tools.planning.approval_store import put_approval, put_decline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,22 +123,14 @@ class DispatchStore:
             psycopg.errors.UniqueViolation: This person has approved this plan already.
         """
         async with self._pool.connection() as connection:
-            await connection.execute(
-                "INSERT INTO approval (plan_id, envelope_digest, tier, approver, approved_at, expires_at)"
-                " VALUES (%s, %s, %s, %s, %s, %s)",
-                [plan_id, envelope_digest, tier.value, approver, at, expires_at],
-            )
-            await append_audit(
+            await put_approval(
                 connection,
+                plan_id,
+                envelope_digest=envelope_digest,
+                tier=tier,
+                approver=approver,
                 at=at,
-                who=approver,
-                action="approval.given",
-                subject=plan_id,
-                after={
-                    "tier": tier.value,
-                    "envelope_digest": envelope_digest,
-                    "expires_at": expires_at.isoformat(),
-                },
+                expires_at=expires_at,
             )
 
     async def decline(self, plan_id: PlanId, *, who: str, reason: str, at: datetime) -> None:
@@ -147,22 +139,7 @@ class DispatchStore:
             row = await _one(connection, "SELECT status FROM plan WHERE plan_id = %s FOR UPDATE", [plan_id])
             if row is None:
                 raise PlanDocError(f"there is no plan {plan_id}")
-            await connection.execute(
-                "INSERT INTO plan_decline (plan_id, who, reason, at) VALUES (%s, %s, %s, %s)",
-                [plan_id, who, reason, at],
-            )
-            await connection.execute(
-                "UPDATE plan SET status = %s WHERE plan_id = %s", [PlanStatus.DECLINED.value, plan_id]
-            )
-            await append_audit(
-                connection,
-                at=at,
-                who=who,
-                action="plan.declined",
-                subject=plan_id,
-                before={"status": row[0]},
-                after={"status": PlanStatus.DECLINED.value, "reason": reason},
-            )
+            await put_decline(connection, plan_id, before=row[0], who=who, reason=reason, at=at)
 
     async def declines(self, plan_id: PlanId) -> tuple[Decline, ...]:
         """Return the noes to a plan, oldest first."""

@@ -12,6 +12,7 @@ from psycopg_pool import AsyncConnectionPool
 from edge.plan import ApprovalTier, PlanId, PlanStatus
 from edge.safety.approval import person_key
 from edge.safety.limits import OperatingMode
+from tools.planning.approval_store import put_approval, put_decline
 from tools.planning.audit_store import append_audit
 from ui.api.thread_view_store import put_command
 
@@ -49,22 +50,14 @@ class DecisionStore:
                 refusal = await self._objection(connection, plan_id, envelope_digest, approver, at)
                 if refusal is not None:
                     return refusal
-                await connection.execute(
-                    "INSERT INTO approval (plan_id, envelope_digest, tier, approver, approved_at, expires_at)"
-                    " VALUES (%s, %s, %s, %s, %s, %s)",
-                    [plan_id, envelope_digest, tier.value, approver, at, expires_at],
-                )
-                await append_audit(
+                await put_approval(
                     connection,
+                    plan_id,
+                    envelope_digest=envelope_digest,
+                    tier=tier,
+                    approver=approver,
                     at=at,
-                    who=approver,
-                    action="approval.given",
-                    subject=plan_id,
-                    after={
-                        "tier": tier.value,
-                        "envelope_digest": envelope_digest,
-                        "expires_at": expires_at.isoformat(),
-                    },
+                    expires_at=expires_at,
                 )
                 await wake_run(connection, plan_id, who=approver, key=f"approve/{approver}/{plan_id}", at=at)
         except UniqueViolation:
@@ -104,20 +97,7 @@ class DecisionStore:
                 return NotDecided(why=f"there is no plan {plan_id}")
             if PlanStatus(row[0]) not in OPEN_FOR_APPROVAL:
                 return NotDecided(why=f"the plan is {row[0]}; only a validated or approved plan is declined")
-            await connection.execute(
-                "INSERT INTO plan_decline (plan_id, who, reason, at) VALUES (%s, %s, %s, %s)",
-                [plan_id, who, reason, at],
-            )
-            await connection.execute("UPDATE plan SET status = 'declined' WHERE plan_id = %s", [plan_id])
-            await append_audit(
-                connection,
-                at=at,
-                who=who,
-                action="plan.declined",
-                subject=plan_id,
-                before={"status": row[0]},
-                after={"status": "declined", "reason": reason},
-            )
+            await put_decline(connection, plan_id, before=row[0], who=who, reason=reason, at=at)
             await wake_run(connection, plan_id, who=who, key=f"decline/{who}/{plan_id}", at=at)
         return None
 
