@@ -8,7 +8,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
 import psycopg
@@ -145,8 +145,13 @@ def store_batch(
     return marks
 
 
+_SURELY_KEPT = timedelta(days=5)  # behind the newest reading, whose clock may be two days ahead
+
+
 def _ensure_days(connection: psycopg.Connection, days: set[date], known: set[date]) -> None:
-    if fresh := days - known:
+    # Retention may have dropped a day since it was known; none of the newest.
+    recent = max(known, default=date.min) - _SURELY_KEPT if known else date.max
+    if fresh := {day for day in days if day not in known or day < recent}:
         # A reading whose clock is years off must not make years of partitions.
         for day in sorted(fresh):
             connection.execute("SELECT ensure_reading_partitions(%s, %s)", [day, day])

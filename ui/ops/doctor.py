@@ -140,12 +140,27 @@ def _services(what: Examination, *, running: bool) -> Iterator[Finding]:
         dsn = what.env.get("DATABASE_URL") or dsn
         yield from check_database(dsn, what.state_dir / "secrets")
         yield check_schema(dsn, what.state_dir / "secrets")
+        if running:
+            yield _partitions(what, dsn)
     else:
         yield warning("database", "not asked: it is not running", later)
     if running or what.env.get("MQTT_URL"):
         yield from check_broker(address, what.state_dir / "pki")
     else:
         yield warning("broker", "not asked: it is not running", later)
+
+
+def _partitions(what: Examination, dsn: str) -> Finding:
+    from telemetry.model.clock import ClockError, FilePace
+    from telemetry.retention import RetentionError, RetentionPolicy
+    from ui.ops.doctor_data import check_partitions
+
+    try:
+        now = FilePace(what.state_dir / "clock.json")().at(what.now)
+        keep_days = RetentionPolicy.from_env(what.env).readings.days
+    except (ClockError, RetentionError, OSError) as error:
+        return warning("partitions", f"not looked at: {error}", "mend that first")
+    return check_partitions(dsn, what.state_dir / "secrets", now, keep_days)
 
 
 def line(finding: Finding) -> str:
