@@ -110,6 +110,8 @@ def update(
 def _continues(old: Incident, members: Sequence[Finding], gap: timedelta) -> bool:
     if old.state is IncidentState.CLOSED or old.site_id != members[0].site_id:
         return False
+    if old.kind not in {kind.value for kind in Kind}:  # a predictive alert: another matter with a life of its own
+        return False
     first = min(f.since for f in members)
     last = None if any(f.until is None for f in members) else max(f.until for f in members if f.until)
     starts_in_time = old.until is None or first <= old.until + gap

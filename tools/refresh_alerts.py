@@ -1,0 +1,122 @@
+"""Keeps the predictive alerts fresh: state and forecasts in, incidents with countdowns out."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+
+from telemetry.model.series import STEP
+from telemetry.model.site import SiteId
+from tools.alerts.alert import Alert
+from tools.alerts.battery import Life, battery_end_of_life, battery_temperature
+from tools.alerts.energy import reserve_breach, time_to_empty
+from tools.alerts.feeders import feeder_limit
+from tools.alerts.fold import fold
+from tools.alerts.lifecycle import KINDS, Patience, folded, update_alerts
+from tools.alerts.outage_history import chance_by_rate
+from tools.alerts.outage_risk import outage_days, outage_risk
+from tools.anomaly.incident_store import IncidentStore
+from tools.deps import Fleet
+from tools.outlook import floor_step
+from tools.refresh_incidents import Series
+from tools.site_needs import lasting_h, store_of
+
+Floats = npt.NDArray[np.floating]
+Lives = Callable[[datetime], Awaitable[Mapping[str, Life]]]
+_TEMPERATURE_PAST = timedelta(days=4)
+
+
+async def no_lives(_: datetime) -> Mapping[str, Life]:
+    """Return no battery's remaining life: none is known."""
+    return {}
+
+
+@dataclass(slots=True, kw_only=True)
+class AlertRefresh:
+    """Looks ahead; chances of outages are worked out once a day.
+
+    Attributes:
+        fleet: State and limits as of an instant.
+        readings: Roll-ups.
+        store: Incidents.
+        lives: Remaining life by site, as far as it is known.
+        max_reading_age: A site in an outage whose last reading is older is counted on from that reading for so long.
+        outage_past: How far back outages are counted.
+        least_outage_days: With fewer days of history no chance is told.
+    """
+
+    fleet: Callable[[datetime], Awaitable[Fleet]]
+    readings: Series
+    store: IncidentStore
+    lives: Lives = no_lives
+    patience: Patience = field(default_factory=Patience)
+    max_reading_age: timedelta = timedelta(hours=12)
+    outage_past: timedelta = timedelta(days=60)
+    least_outage_days: int = 14
+    _chances: tuple[datetime, Mapping[str, float]] | None = None
+    _asked: tuple[SiteId, ...] = ()
+
+    async def __call__(self, now: datetime) -> int:
+        """Look ahead, keep what changed, and return how many alerts are open."""
+        fleet = await self.fleet(now)
+        found = await self.expected(fleet, now)
+        known = [
+            one
+            for one in await self.store.since(now - self.patience.again - timedelta(days=1))
+            if one.kind in KINDS
+        ]
+        changed = update_alerts(known, fold(found, folded(known)), now, self.patience)
+        await self.store.put(changed)
+        return sum(one.kind in KINDS for one in await self.store.open())
+
+    async def expected(self, fleet: Fleet, now: datetime) -> list[Alert]:
+        """Return every alert that stands now, before folding."""
+        sites = {str(name): site for name, site in fleet.limits.sites.items()}
+        past_c = await self._temperatures(list(fleet.limits.sites), now)
+        lives = await self.lives(now)
+        chances = await self._outage_chances(list(fleet.limits.sites), now)
+        return [
+            *time_to_empty(fleet, now, self.max_reading_age),
+            *reserve_breach(fleet, now),
+            *feeder_limit(fleet, now),
+            *battery_temperature(sites, past_c, now),
+            *battery_end_of_life(sites, lives, now),
+            *outage_risk(sites, chances, _backup_h(fleet, now), now),
+        ]
+
+    async def _temperatures(self, names: list[SiteId], now: datetime) -> dict[str, Floats]:
+        end = floor_step(now)
+        found = await self.readings.grid(("battery_c",), names, end - _TEMPERATURE_PAST, end)
+        rows = found["battery_c"].astype(np.float64)
+        return {str(name): row for name, row in zip(names, rows, strict=True)}
+
+    async def _outage_chances(self, names: list[SiteId], now: datetime) -> Mapping[str, float]:
+        """Return tomorrow's chance of an outage by site, worked out at the first look of each day (UTC)."""
+        midnight = floor_step(now).replace(hour=0, minute=0)
+        if self._chances is not None and self._chances[0] == midnight and self._asked == tuple(names):
+            return self._chances[1]
+        start = midnight - self.outage_past
+        found = await self.readings.grid(("grid_w", "load_w"), names, start, midnight)
+        history = await asyncio.to_thread(outage_days, found["grid_w"], found["load_w"], start.date())
+        days = history.seen.sum(axis=1)
+        chance = chance_by_rate(history)
+        known = {
+            str(name): float(chance[k]) for k, name in enumerate(names) if days[k] >= self.least_outage_days
+        }
+        self._chances, self._asked = (midnight, known), tuple(names)
+        return known
+
+
+def _backup_h(fleet: Fleet, now: datetime) -> dict[str, float]:
+    """Return the hours that each site would run on its battery now, at upper load."""
+    found = {}
+    for name, site in fleet.limits.sites.items():
+        store = store_of(site, fleet.state.readings.get(name))
+        load = fleet.state.load.get(name)
+        if store is not None:
+            offset = 0 if load is None else int((floor_step(now) - load.start) / STEP)
+            found[str(name)] = lasting_h(fleet, name, offset, store.backup_wh)
+    return found
