@@ -8,11 +8,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from ssl import SSLContext
 from typing import Protocol, TypeVar
 
 from pymodbus import FramerType
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 from pymodbus.exceptions import ConnectionException, ModbusException
+from pymodbus.transport import CommParams, CommType
 
 from edge.modbus.port import DeviceError, DeviceTimeoutError, ReadBackError
 
@@ -40,8 +42,28 @@ class Link(Protocol):
     async def close(self) -> None: ...
 
 
+class ModbusSecurityClient(AsyncModbusTcpClient):
+    """Modbus TCP inside TLS, as the Modbus/TCP Security specification has it: the MBAP header stays.
+
+    pymodbus' own TLS client sends bare function codes without unit and transaction, which addresses one unit only and
+    is not what devices speak.
+    """
+
+    def __init__(self, host: str, port: int, context: SSLContext, timeout_s: float) -> None:
+        self.comm_params = CommParams(
+            comm_type=CommType.TLS,
+            comm_name="modbus-security",
+            host=host,
+            port=port,
+            sslctx=context,
+            timeout_connect=timeout_s,
+            reconnect_delay=0.0,
+        )
+        super().__init__(host, framer=FramerType.SOCKET, timeout=timeout_s, retries=0, reconnect_delay=0)
+
+
 class PymodbusLink:
-    """A pymodbus client: TCP, RTU over TCP, or RTU on a serial line."""
+    """A pymodbus client: TCP, TCP inside TLS, RTU over TCP, or RTU on a serial line."""
 
     def __init__(
         self, make: Callable[[], AsyncModbusTcpClient | AsyncModbusSerialClient], timeout: timedelta
@@ -60,6 +82,11 @@ class PymodbusLink:
             ),
             timeout,
         )
+
+    @staticmethod
+    def tls(host: str, port: int, timeout: timedelta, context: SSLContext) -> PymodbusLink:
+        seconds = timeout.total_seconds()
+        return PymodbusLink(lambda: ModbusSecurityClient(host, port, context, seconds), timeout)
 
     @staticmethod
     def serial(path: str, baud: int, timeout: timedelta) -> PymodbusLink:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,6 +28,18 @@ from edge.modbus.sunspec import SunspecModel, open_models
 from edge.modbus.writable import check_writable
 
 
+class TlsFiles(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """Modbus/TCP Security of one device: PEM files, and port 802 as a rule.
+
+    The device's certificate must be issued by `ca_file` and name the host as the device list does; the gateway shows
+    its own, without which a device has no reason to believe it.
+    """
+
+    ca_file: str
+    certificate_file: str
+    key_file: str
+
+
 class DeviceSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     """One device of a site, as a gateway's file lists it."""
 
@@ -38,6 +51,7 @@ class DeviceSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, froze
     serial: str = ""  # a path such as /dev/ttyS0; host and port are then unused
     baud: int = 9600
     rtu_over_tcp: bool = False
+    tls: TlsFiles | None = None
     profile: str = ""  # shipped name, or a path that ends in .yaml
     timeout_s: float = 0.5
     battery_sign: Literal[1, -1] = -1  # SunSpec 802: -1 discharging positive, 1 charging positive
@@ -57,9 +71,33 @@ class PortSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=
 MakeLink = Callable[[DeviceSpec], Link]
 
 
+def tls_context(name: str, files: TlsFiles) -> ssl.SSLContext:
+    """Return how a device is authenticated, and by what it authenticates us; TLS 1.2 or later.
+
+    Raises:
+        DeviceError: A file cannot be read or key and certificate do not match.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_verify_locations(files.ca_file)
+        context.load_cert_chain(files.certificate_file, files.key_file)
+    except (OSError, ssl.SSLError) as error:
+        raise DeviceError(name, f"TLS files: {error}") from error
+    return context
+
+
 def modbus_link(spec: DeviceSpec) -> Link:
-    """Return the real link of a device: a serial line if one is named, else TCP."""
+    """Return the real link of a device: a serial line if one is named, else TCP, inside TLS where files are named.
+
+    Raises:
+        DeviceError: The files for TLS do not work, or TLS is asked for on a serial line.
+    """
     timeout = timedelta(seconds=spec.timeout_s)
+    if spec.tls is not None:
+        if spec.serial or spec.rtu_over_tcp:
+            raise DeviceError(spec.name, "TLS goes with Modbus TCP only")
+        return PymodbusLink.tls(spec.host, spec.port, timeout, tls_context(spec.name, spec.tls))
     if spec.serial:
         return PymodbusLink.serial(spec.serial, spec.baud, timeout)
     return PymodbusLink.tcp(spec.host, spec.port, timeout, rtu_framing=spec.rtu_over_tcp)

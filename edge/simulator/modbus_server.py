@@ -6,11 +6,12 @@ import asyncio
 import socket
 from collections.abc import Sequence
 from functools import partial
+from ssl import SSLContext
 from typing import Protocol
 
 from pymodbus.constants import ExcCodes
 from pymodbus.framer import FramerType
-from pymodbus.server import ModbusTcpServer
+from pymodbus.server import ModbusTcpServer, ModbusTlsServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from edge.modbus.client import NoAnswerError, RefusedError
@@ -150,10 +151,13 @@ def _sim_device(devices: SiteDevices, unit: int, registers: Registers) -> SimDev
 
 
 class SiteServer:
-    """A Modbus TCP server for one simulated site, on 127.0.0.1."""
+    """A Modbus TCP server for one simulated site, on 127.0.0.1; with a context inside TLS."""
 
-    def __init__(self, devices: SiteDevices, *, rtu_framing: bool = False) -> None:
+    def __init__(
+        self, devices: SiteDevices, *, rtu_framing: bool = False, tls: SSLContext | None = None
+    ) -> None:
         self._devices = devices
+        self._tls = tls
         self._framer = FramerType.RTU if rtu_framing else FramerType.SOCKET
         self._server: ModbusTcpServer | None = None
         self.port = 0
@@ -162,7 +166,11 @@ class SiteServer:
         """Listen on a port, a free one by default, and return it."""
         units = [_sim_device(self._devices, unit, regs) for unit, regs in self._devices.units.items()]
         self.port = port or _free_port()
-        self._server = ModbusTcpServer(units, framer=self._framer, address=("127.0.0.1", self.port))
+        address = ("127.0.0.1", self.port)
+        if self._tls is None:
+            self._server = ModbusTcpServer(units, framer=self._framer, address=address)
+        else:
+            self._server = ModbusTlsServer(units, framer=self._framer, address=address, sslctx=self._tls)
         await self._server.serve_forever(background=True)
         return self.port
 
