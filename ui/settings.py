@@ -34,6 +34,8 @@ STATE_FOLDER = "CELLWATT_STATE_FOLDER"
 READY_FILE = "CELLWATT_READY_FILE"
 NOTIFY_FILE = "CELLWATT_NOTIFY_FILE"  # who is told what; it need not exist
 SPILL_FOLDER = "CELLWATT_SPILL_FOLDER"  # where ingest keeps messages while the database is away
+INGEST_WORKER = "CELLWATT_INGEST_WORKER"  # number of an ingest worker, 0 (the default) to 15
+INGEST_WORKERS = "CELLWATT_INGEST_WORKERS"  # how many ingest workers share the load; 1 is the default
 
 
 class SettingsError(ControlError):
@@ -73,6 +75,18 @@ def need_port(env: Mapping[str, str], name: str) -> int:
     text = need(env, name)
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
         raise SettingsError(f"{name}: {text!r} is not a port, 1..65535")
+    return int(text)
+
+
+def count_of(env: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    """Return a whole number, the default where it is not set.
+
+    Raises:
+        SettingsError: It is not a number from `least` to `most`.
+    """
+    text = env.get(name, "") or str(default)
+    if not text.isdecimal() or not least <= int(text) <= most:
+        raise SettingsError(f"{name}: {text!r} is not a number from {least} to {most}")
     return int(text)
 
 

@@ -76,6 +76,20 @@ def benchmarks() -> tuple[Benchmark, ...]:
             run=_ingest,
         ),
         Benchmark(
+            kind="bench",
+            name="ingest-faults",
+            summary="ingest while database, broker and a worker are killed, the network is cut, clocks and payloads are wrong",
+            simulated=True,
+            run=_ingest_faults,
+        ),
+        Benchmark(
+            kind="bench",
+            name="query",
+            summary="the query layer on 10 million readings and a year of roll-ups: time, and disk per 1,000 sites",
+            simulated=True,
+            run=_query,
+        ),
+        Benchmark(
             kind="backtest",
             name="forecast",
             summary="load forecasts on real series, each day from the days before it",
@@ -88,6 +102,20 @@ def benchmarks() -> tuple[Benchmark, ...]:
             summary="day-ahead prices of Nord Pool (epf_prices) beside the published benchmark",
             simulated=False,
             run=_backtest_price,
+        ),
+        Benchmark(
+            kind="backtest",
+            name="pv",
+            summary="day-ahead PV (pv_output) from the clear sky, beside persistence; no observed irradiance",
+            simulated=False,
+            run=_backtest_pv,
+        ),
+        Benchmark(
+            kind="backtest",
+            name="health",
+            summary="state of health of lithium cells (battery_xjtu, _nasa, _calce) from charges and discharges",
+            simulated=False,
+            run=_backtest_health,
         ),
         Benchmark(
             kind="backtest",
@@ -242,12 +270,10 @@ def _edge(request: Request, progress: Progress) -> Raw:
 
     tell = telling(run, progress)
     if request.small:
-        raw = run(request.seed, request.sites or 12, quarters=1, window_s=15.0, **tell)
+        raw = run(request.seed, request.sites or 12, quarters=1, window_s=15.0, siege=500, **tell)
     else:
-        raw = run(request.seed, request.sites or 50, **tell)
-    return reported(
-        named(raw, "edge", {"event_speed": "ratio"}), "edge_response_mean_s", "edge_response_p99_s"
-    )
+        raw = run(request.seed, request.sites or 500, **tell)
+    return reported(named(raw, "edge"), "edge_response_mean_s", "edge_response_p99_s")
 
 
 def _floor(request: Request, progress: Progress) -> Raw:
@@ -288,6 +314,28 @@ def _ingest(request: Request, progress: Progress) -> Raw:
     return run(sites=request.sites or 50, progress=progress)
 
 
+def _query(request: Request, progress: Progress) -> Raw:
+    from ui.bench.query import run
+
+    tell = telling(run, progress)
+    if request.small:
+        sites = request.sites or 100
+        raw = run(
+            request.seed, sites, raw_rows=1_500 * sites, quarter_days=31, hour_days=60, questions=20, **tell
+        )
+    else:
+        raw = run(request.seed, request.sites or 5_000, **tell)
+    return reported(raw, *(key for key in raw["goals"] if key.endswith("_p95_ms")))
+
+
+def _ingest_faults(request: Request, progress: Progress) -> Raw:
+    from ui.bench.ingest_faults import SMALL, run
+
+    raw = run(request.seed, script=SMALL if request.small else None, progress=progress)
+    # A clock behind is told from a message that was long on its way after half a minute: the small form is over by then.
+    return reported(raw, "faults_clock_behind_noticed_count") if request.small else raw
+
+
 def _backtest_forecast(request: Request, progress: Progress) -> Raw:
     from ui.bench.backtest_forecast import PARTS, run
 
@@ -310,6 +358,20 @@ def _backtest_price(request: Request, progress: Progress) -> Raw:
     return reported(
         run(request.data("epf_prices"), request.seed, request.small, **tell), "price_np_daily_refit_wall_s"
     )
+
+
+def _backtest_pv(request: Request, progress: Progress) -> Raw:
+    from ui.bench.backtest_pv import run
+
+    tell = telling(run, progress)
+    return run(request.data("pv_output"), request.seed, request.small, **tell)
+
+
+def _backtest_health(request: Request, progress: Progress) -> Raw:
+    from ui.bench.backtest_health import PARTS, run
+
+    tell = telling(run, progress)
+    return run(request.data(*PARTS), request.seed, request.small, **tell)
 
 
 def _backtest_dispatch(request: Request, progress: Progress) -> Raw:
@@ -337,11 +399,11 @@ def _backtest_microgrid(request: Request, progress: Progress) -> Raw:
 def _eval_agent(request: Request, progress: Progress) -> Raw:
     from pathlib import Path
 
-    from ui.bench.eval_agent import run
+    from ui.bench.eval_agent import COMMITTED, run
 
     options = request.options or {}
-    cases = Path(options.get("cases", "tests/agents/cases/seed.toml"))
-    return run(options.get("model", "policy"), cases, **telling(run, progress))
+    cases = Path(options["cases"]) if "cases" in options else COMMITTED
+    return run(options.get("model", "policy"), cases, options.get("part", "1/1"), **telling(run, progress))
 
 
 def _backtest_citylearn(request: Request, progress: Progress) -> Raw:
