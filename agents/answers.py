@@ -4,13 +4,6 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-HELP = (
-    "I am the policy planner, without a language model. I can tell you the state of the fleet, of a site or of its data,"
-    " the backup autonomy of a site, the forecast of a site or feeder, open incidents, the history of a metric;"
-    " compare plans, say why one was rejected, request a dispatch, or make a plan:"
-    " try 'make a plan for a feeder this evening' with the feeder's id."
-)
-
 
 def answer_for(step: Mapping[str, Any]) -> str:
     """Return the sentences for one tool call."""
@@ -136,6 +129,12 @@ def _rejection(found: Mapping[str, Any]) -> str:
     return f"{found['plan_id']} is {found['status']}: {found['broken_rules']} rules were broken. {first}"
 
 
+def _passages(found: Mapping[str, Any]) -> str:
+    if not found["passages"]:
+        return "Nothing in the library answers this."
+    return "\n".join(f"{one['title']}: {one['quote']} [{one['cite']}]" for one in found["passages"][:2])
+
+
 def _requested(found: Mapping[str, Any]) -> str:
     return f"Dispatch of {found['plan_id']} is requested; the control process decides."
 
@@ -151,4 +150,5 @@ _TELLERS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "compare_plans": _compare,
     "explain_rejection": _rejection,
     "dispatch_request": _requested,
+    "knowledge_search": _passages,
 }

@@ -2,10 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from agents.model_client import ChatModel
+from knowledge.documents import Document
 from telemetry.model.clock import Clock
 from tools.deps import Deps
 
@@ -42,13 +43,18 @@ async def nothing_standing() -> Sequence[Mapping[str, Any]]:
     return ()
 
 
+async def forget(_documents: Sequence[Document], _at: datetime) -> None:
+    """Keep nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentDeps:
     """The tools, the model behind its seam, and the clock.
 
     `model` is the policy planner itself or a model wrapped by `model_client.WithFallback`; `extra` names further facts
     that go into a plan's provenance. `standing` returns what operators want kept true (documents with `objective_id`,
-    `who`, and any of `text`, `exclude_site_ids`, `pause`), see `thread_store.ThreadStore.standing_objectives`.
+    `who`, and any of `text`, `exclude_site_ids`, `pause`), see `thread_store.ThreadStore.standing_objectives`. `remember` keeps
+    incidents and decisions in the library, so that they are found again.
     """
 
     tools: Deps
@@ -57,3 +63,4 @@ class AgentDeps:
     settings: AgentSettings = field(default_factory=AgentSettings)
     extra: Mapping[str, str] = field(default_factory=dict)
     standing: Callable[[], Awaitable[Sequence[Mapping[str, Any]]]] = nothing_standing
+    remember: Callable[[Sequence[Document], datetime], Awaitable[None]] = forget

@@ -10,6 +10,7 @@ from langgraph.types import interrupt
 
 from agents.delivery import delivery_of, still_open
 from agents.deps import AgentDeps
+from agents.past import keep_decision
 from agents.state import State
 from agents.steps import did, show
 from agents.words import report_words
@@ -167,6 +168,11 @@ async def report(state: State, runtime: Runtime[AgentDeps]) -> State:
     if state["stage"] in {"verified", "aborted", "refused", "no_answer"} and plan_id:
         doc = await report_doc(state, deps, message)
         await deps.tools.dispatch.put_report(PlanId(plan_id), at=now, doc=doc)
+        plan, sites = (await _stored(deps, plan_id)).plan, (await deps.tools.fleet(now)).limits.sites
+        simulated = any(sites[one.site_id].simulated for one in plan.sites if one.site_id in sites)
+        await keep_decision(
+            deps, plan, message=message, outcome=state.get("outcome", {}), at=now, simulated=simulated
+        )
         if (
             state["stage"] == "verified"
             and (await _stored(deps, plan_id)).plan.status is PlanStatus.DISPATCHED

@@ -1,17 +1,20 @@
 """The policy planner in a chat: which tool an operator's words ask for, and an answer from its result. Pure.
 
-It reads English in plain wordings and says what it can do when it understands nothing.
+It reads English in plain wordings, mends slips, asks for what is missing, and says what it can do when it understands nothing.
 """
 
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from agents.answers import HELP, answer_for
+from agents import fixed
+from agents.answers import answer_for
 from agents.model_client import Option
-from agents.questions import Act, FinalAnswer, Watch
+from agents.questions import Act, FinalAnswer, Know, Watch
+from agents.times import read_window
+from agents.wording import continued, id_like, is_foreign, mended, named, relief_kw_in
 from tools.arguments import NoArguments
 from tools.catalogue import SETS
 from tools.compare_plans import ComparePlansArguments
@@ -20,68 +23,167 @@ from tools.explain_rejection import PlanArguments
 from tools.forecast import ForecastArguments
 from tools.goal import PlanGoal
 from tools.incidents import IncidentArguments
-from tools.outlook import floor_step
+from tools.knowledge_search import KnowledgeArguments
 from tools.site_state import SiteArguments
 from tools.telemetry_window import WindowArguments
 
 _PLAN_ID = re.compile(r"\bplan-[\w.:/-]*\w")
-_PLAN = re.compile(r"\b(plan|shav\w*|reduce|relie\w*|discharg\w*|recharg\w*|charge|lower|cut)\b")
+_PLAN = re.compile(r"\b(plan|shav\w*|reduce|relie\w*|discharg\w*|recharg\w*|charge|lower|cut|take)\b")
 _METRICS = {
     "soc": "soc_frac", "state of charge": "soc_frac", "charge level": "soc_frac", "voltage": "bus_v", "temperature": "battery_c", "grid": "grid_w",
     "pv": "pv_w", "solar": "pv_w", "battery power": "battery_w", "load": "load_w", "consumption": "load_w",
 }  # fmt: skip
-_POWER = re.compile(r"\b(\d+(?:\.\d+)?) ?(kw|mw|w|watts?)\b")
-_KW = {"kw": 1.0, "mw": 1e3}  # what is neither is W
-_PARTS = {"morning": (6, 10), "noon": (11, 14), "afternoon": (13, 17), "evening": (17, 22), "night": (22, 24)}
+_LIBRARY = re.compile(
+    r"\b(what now|what to do|what (?:do|should) (?:i|we)|how (?:do|can|should) (?:i|we)|procedure|steps? for|(?<!your )rules?|requirement\w*|regulation\w*|"
+    r"manual|library|document\w*|guideline\w*|allowed to|minimum bid|before\?|seen (?:this|that|a|an|such|it)|happened before|explain (?!plan-)|"
+    r"what (?:is|are|does) (?:a |an |the )?(?:fcr|ffr|afrr|mfrr|droop|float|walk-in|autonomy rule|local lock|shadow))"
+)
+# What nobody may have of the assistant, with what it says instead; looked for before anything else.
+_NEVER: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"\b(password|passwords|secret|signing key|private key|api key|token)\b"), fixed.NO_SECRETS),
+    (
+        re.compile(r"\b(your|the|system) (instructions|prompt|system prompt)\b|\bprompt\b.*\bword for word\b"),
+        fixed.NO_SECRETS,
+    ),
+    (re.compile(r"\bstop (?:everything|all|the fleet|now|it all)\b|\bshut (?:it |everything )?down\b|\bred button\b"), fixed.STOP),
+    (re.compile(r"\b(abort|cancel|end) (?:the )?plan\b|\babort plan-|\bcancel plan-|\babort\b"), fixed.ABORT),
+    (
+        re.compile(r"\b(?:i|we|you|please|hereby|may|to|and|now) ?(?:may |can )?(?:approve|authorise|decline)\b|^approve\b|\bapprove (?:plan|the|it)"),
+        fixed.NO_APPROVAL,
+    ),
+    (
+        re.compile(
+            r"\b(?:set|change|lower|raise|reduce|disable|switch off|turn off|loosen|edit|delete|remove|drop)\b.*"
+            r"\b(reserve|limits?|policy|modes?|settings?|gate|validator|floor|users?|roles?|budget|threshold)\b"
+        ),
+        fixed.NO_SETTINGS,
+    ),
+)  # fmt: skip
+_SETPOINT = re.compile(
+    r"\b(?:set|put|discharge|charge|drive|run)\b.*?\b(?:to|with|at)\b.*?-?\d+(?:\.\d+)? ?(?:kw|w|watts?)\b"
+)
 
 
 def choose_tool(facts: Mapping[str, Any], options: set[str]) -> tuple[str, Option]:
     """Return the next tool, or the answer once there is a result (or an error) to tell."""
     done = facts["done"]
     if done:
-        return "final_answer", FinalAnswer(text=answer_for(done[-1])[:2000])
-    text = str(facts["request"]).lower()
-    name, option = _intent(text, facts)
-    return (name, option) if name in options else ("final_answer", FinalAnswer(text=HELP))
+        return _says(answer_for(done[-1])[:2000])
+    name, option = _intent(facts)
+    return (name, option) if name in options else _says(fixed.HELP)
 
 
 def choose_topic(facts: Mapping[str, Any]) -> tuple[str, Option]:
     """Return the tool set that holds the tool which the words ask for."""
-    name, _ = _intent(str(facts["request"]).lower(), facts)
-    return ("act", Act()) if name in SETS["act"] and name not in SETS["watch"] else ("watch", Watch())
+    name, _ = _intent(facts)
+    if name in SETS["watch"]:
+        return "watch", Watch()
+    return (
+        ("know", Know())
+        if name in SETS["know"]
+        else ("act", Act())
+        if name in SETS["act"]
+        else ("watch", Watch())
+    )
 
 
-def _intent(text: str, facts: Mapping[str, Any]) -> tuple[str, Option]:  # noqa: PLR0911 (a table of cases)
-    plan_id = _PLAN_ID.search(str(facts["request"]))  # ids keep their capitals
-    site_id = next((name for name in facts["site_ids"] if _named(name, text)), None)
-    feeder_ids = [name for name in facts["feeder_ids"] if _named(name, text)]
-    if plan_id is not None:
-        return _about_plan(text, _PLAN_ID.findall(str(facts["request"])))
-    if re.search(r"\b(compare|alternatives?)\b", text):
+def _says(text: str) -> tuple[str, Option]:
+    return "final_answer", FinalAnswer(text=text)
+
+
+def _intent(facts: Mapping[str, Any]) -> tuple[str, Option]:
+    asked = continued(str(facts["request"]), facts.get("history", []))
+    if is_foreign(asked):
+        return _says(fixed.ENGLISH_ONLY)
+    text = mended(asked)
+    if refused := next((words for pattern, words in _NEVER if pattern.search(text)), None):
+        return _says(refused)
+    # A question: what is asked for in words, never what a quoted name says.
+    return _about(re.sub(r"'[^']*'|\"[^\"]*\"", " ", text), asked, facts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """A request: in small letters with slips mended, as written, and the ids that it names."""
+
+    text: str
+    raw: str
+    site_ids: tuple[str, ...]
+    feeder_ids: tuple[str, ...]
+
+
+def _about(text: str, raw: str, facts: Mapping[str, Any]) -> tuple[str, Option]:
+    feeder_ids = named(facts["feeder_ids"], text)
+    if re.search(r"\b(?:all|both|every|each)(?: the)? feeders?\b", text):
+        feeder_ids = list(facts["feeder_ids"])
+    asked = _Asked(
+        text=text,
+        raw=raw,
+        site_ids=tuple(named(facts["site_ids"], text)),
+        feeder_ids=tuple(feeder_ids),
+    )
+    for look in (_plans, _library, _incidents, _feeders, _sites):
+        if found := look(asked, facts):
+            return found
+    if re.search(
+        r"\b(fleet|overview|status|state|all right|ok|online|feeders?|sites?|towers?|how are|picture)\b", text
+    ):
+        return "fleet_state", NoArguments()
+    return _says(fixed.HELP)
+
+
+def _plans(asked: _Asked, _: Mapping[str, Any]) -> tuple[str, Option] | None:
+    plan_ids = _PLAN_ID.findall(re.sub(r"'[^']*'|\"[^\"]*\"", " ", asked.raw))  # ids keep their capitals
+    if plan_ids:
+        return _about_plan(asked.text, plan_ids)
+    if asked.site_ids and not asked.feeder_ids and _SETPOINT.search(asked.text):
+        return _says(fixed.NO_SETPOINT)
+    if re.search(r"\b(compare|alternatives?)\b", asked.text):
         return "compare_plans", ComparePlansArguments()
-    if re.search(r"\b(incidents?|alarms?|wrong|broken|faults?|anomal\w*|problems?)\b", text):
-        return "incidents", IncidentArguments(site_id=site_id)
-    if site_id is not None:
-        return _about_site(text, site_id, facts)
-    if re.search(r"\b(forecast|expect\w*|predict\w*|peak|tomorrow)\b", text) and not _asks_for_plan(text):
-        if feeder_ids:
-            return "forecast", ForecastArguments(
-                subject_id=feeder_ids[0], hours=48.0 if "tomorrow" in text else 24.0
-            )
-        return "fleet_state", NoArguments()
-    if _asks_for_plan(text) and (feeder_ids or len(facts["feeder_ids"]) == 1):
-        return "plan", _goal(text, tuple(feeder_ids or facts["feeder_ids"]), facts)
-    if re.search(r"\b(fleet|overview|status|state|all right|ok|online|feeders?|sites?|how are)\b", text):
-        return "fleet_state", NoArguments()
-    return "final_answer", FinalAnswer(text=HELP)
+    return None
 
 
-def _named(name: str, text: str) -> bool:
-    return re.search(rf"(?<![\w-]){re.escape(name.lower())}(?![\w-])", text) is not None
+def _library(asked: _Asked, _: Mapping[str, Any]) -> tuple[str, Option] | None:
+    if _LIBRARY.search(asked.text) and not (asked.feeder_ids and _asks_for_plan(asked.text)):
+        return "knowledge_search", KnowledgeArguments(question=asked.raw[:400])
+    return None
+
+
+def _incidents(asked: _Asked, _: Mapping[str, Any]) -> tuple[str, Option] | None:
+    if re.search(
+        r"\b(incidents?|alarms?|wrong|broken|faults?|anomal\w*|problems?|odd|detected)\b", asked.text
+    ):
+        return "incidents", IncidentArguments(site_id=next(iter(asked.site_ids), None))
+    return None
+
+
+def _feeders(asked: _Asked, facts: Mapping[str, Any]) -> tuple[str, Option] | None:
+    text, plan = asked.text, _asks_for_plan(asked.text)
+    if asked.feeder_ids and plan and not _asks_for_forecast(text):
+        return _plan(text, asked.feeder_ids, asked.site_ids, facts)
+    if asked.site_ids:
+        return None
+    if _asks_for_forecast(text) or (re.search(r"\b(tomorrow|peak)\b", text) and not plan):
+        if not asked.feeder_ids:
+            return "fleet_state", NoArguments()
+        hours = 48.0 if "tomorrow" in text else 24.0
+        return "forecast", ForecastArguments(subject_id=asked.feeder_ids[0], hours=hours)
+    if plan and not id_like(text):
+        known = tuple(facts["feeder_ids"])
+        return _plan(text, known, (), facts) if len(known) == 1 else _says(fixed.ASK_FEEDER)
+    return None
+
+
+def _sites(asked: _Asked, facts: Mapping[str, Any]) -> tuple[str, Option] | None:
+    return _about_site(asked.text, asked.site_ids[0], facts) if asked.site_ids else None
 
 
 def _asks_for_plan(text: str) -> bool:
-    return _PLAN.search(text) is not None or _POWER.search(text) is not None
+    return _PLAN.search(text) is not None or relief_kw_in(text) is not None
+
+
+def _asks_for_forecast(text: str) -> bool:
+    return re.search(r"\b(forecast|expect\w*|predict\w*)\b", text) is not None
 
 
 def _about_plan(text: str, plan_ids: list[str]) -> tuple[str, Option]:
@@ -94,110 +196,52 @@ def _about_plan(text: str, plan_ids: list[str]) -> tuple[str, Option]:
 
 
 def _about_site(text: str, site_id: str, facts: Mapping[str, Any]) -> tuple[str, Option]:
-    if re.search(r"\b(autonomy|backup|how long|hold\w*|last\b|survive)", text) and not re.search(
-        r"\b(last|past) \d", text
+    back = re.search(r"\b(?:last|past|previous) (\d+(?:\.\d+)?) ?(h|hours?|d|days?)\b", text)
+    if back is None and re.search(
+        r"\b(autonomy|backup|how long|how many hours|hold\w*|last\b|survive|without mains|mains)", text
     ):
         return "site_autonomy", SiteArguments(site_id=site_id)
-    if re.search(r"\b(quality|trust|believe|completeness)\b", text):
+    if re.search(r"\b(quality|trust\w*|believe|completeness|good enough|reliable)\b", text):
         return "data_quality", SiteArguments(site_id=site_id)
     if re.search(r"\b(forecast|expect\w*|predict\w*|tomorrow)\b", text):
         return "forecast", ForecastArguments(subject_id=site_id)
-    hours = re.search(r"\b(?:last|past) (\d+(?:\.\d+)?) ?h(?:ours?)?\b", text)
-    if hours or re.search(r"\b(history|telemetry|trend|curve)\b", text):
+    if back or re.search(r"\b(history|telemetry|trend|curve|course)\b", text):
         metric = next((value for word, value in _METRICS.items() if word in text), "load_w")
-        wanted = min(max(float(hours.group(1)), 0.25), 744.0) if hours else 6.0
+        hours = 6.0 if back is None else float(back[1]) * (24.0 if back[2].startswith("d") else 1.0)
         return "telemetry_window", WindowArguments.model_validate(
-            {"site_id": site_id, "metric": metric, "hours": wanted, "end": facts["now"]}
+            {"site_id": site_id, "metric": metric, "hours": min(max(hours, 0.25), 744.0), "end": facts["now"]}
         )
     return "site_state", SiteArguments(site_id=site_id)
 
 
-def _goal(text: str, feeder_ids: tuple[str, ...], facts: Mapping[str, Any]) -> PlanGoal:
-    """Return what the words ask: recharge, a named relief, or the peak; and when."""
-    start, end = window_in(text, datetime.fromisoformat(facts["earliest_start"]), str(facts["time_zone"]))
-    relief = _POWER.search(text)
-    relief_kw = None if relief is None else float(relief.group(1)) * _KW.get(relief.group(2), 1e-3)
+def _plan(
+    text: str, feeder_ids: tuple[str, ...], site_ids: tuple[str, ...], facts: Mapping[str, Any]
+) -> tuple[str, Option]:
+    """Return what the words ask, recharge, a named relief, or the peak; or what is missing of it, asked for."""
+    goal = goal_in(text, feeder_ids, site_ids, facts)
+    return _says(fixed.ASK_TIME) if goal is None else ("plan", goal)
+
+
+def goal_in(
+    text: str, feeder_ids: tuple[str, ...], site_ids: tuple[str, ...], facts: Mapping[str, Any]
+) -> PlanGoal | None:
+    """Return the goal that the words name; None where they name no time that is understood."""
+    earliest = datetime.fromisoformat(facts["earliest_start"])
+    window = read_window(text, earliest, str(facts["time_zone"]))
+    if window is None:
+        return None
+    relief_kw = relief_kw_in(text)
     recharge = re.search(r"\brecharg\w*|\bcharge\b", text) is not None and "discharg" not in text
     objective = "recharge" if recharge else "demand_response" if relief_kw else "peak_shaving"
+    leaves_out = re.search(r"\b(without|except|leave out|not using|but not|exclud\w*|spare)\b", text)
     return PlanGoal.model_validate(
         {
             "objective": objective,
             "feeder_ids": feeder_ids,
-            "start": start,
-            "end": end,
+            "start": window.start,
+            "end": window.end,
             "relief_kw": None if recharge else relief_kw,
-            "why": "asked for by the operator",
+            "exclude_site_ids": site_ids if leaves_out else (),
+            "why": f"asked for by the operator{'; ' if window.assumed else ''}{window.assumed}",
         }
     )
-
-
-def window_in(text: str, earliest: datetime, time_zone: str) -> tuple[datetime, datetime]:
-    """Return the window that the words name, in the sites' time zone; by default the next four hours.
-
-    Understands `from 17:00 to 19:30`, `at 6 pm for 2 hours`, `1730h`, `this evening`, `tomorrow morning`, `for 90 minutes`.
-    """
-    text = _on_24_hours(text)
-    zone = ZoneInfo(time_zone)
-    day = earliest.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
-    if "tomorrow" in text:
-        day += timedelta(days=1)
-    lasts = _duration(text)
-    part = next(
-        (hours for word, hours in _PARTS.items() if word in text), (22, 24) if "tonight" in text else None
-    )
-    times = [
-        (int(h), int(m or 0)) for h, m in re.findall(r"\b([01]?\d|2[0-3])(?::([0-5]\d)| ?o'?clock)", text)
-    ]
-    start = earliest
-    end = None
-    if times:
-        start = day + timedelta(hours=times[0][0], minutes=times[0][1])
-        end = day + timedelta(hours=times[1][0], minutes=times[1][1]) if len(times) > 1 else None
-    elif part is not None:
-        start, end = day + timedelta(hours=part[0]), day + timedelta(hours=part[1])
-    if end is not None and end <= start:
-        end += timedelta(days=1)
-    if end is not None and end <= earliest:
-        start, end = start + timedelta(days=1), end + timedelta(days=1)
-    start = max(start.astimezone(earliest.tzinfo), earliest)
-    if lasts is not None:
-        end = start + lasts
-    return floor_step(start), end or start + timedelta(hours=4)
-
-
-def _on_24_hours(text: str) -> str:
-    """Return the text with `6 pm`, `6:30pm` and `1730h` written as 18:00, 18:30 and 17:30."""
-
-    def afternoon(found: re.Match[str]) -> str:
-        hour = int(found[1]) % 12 + (12 if found[3] == "pm" else 0)
-        return f"{hour}:{found[2] or '00'}"
-
-    text = re.sub(r"\b(1[0-2]|0?[1-9])(?::([0-5]\d))? ?(am|pm)\b", afternoon, text)
-    return re.sub(r"\b([01]\d|2[0-3])([0-5]\d) ?h(?:ours|rs)?\b", r"\1:\2", text)
-
-
-_NUMBER_WORDS = {
-    "half an": 0.5,
-    "an": 1.0,
-    "one": 1.0,
-    "two": 2.0,
-    "three": 3.0,
-    "four": 4.0,
-    "five": 5.0,
-    "six": 6.0,
-}
-
-
-def _duration(text: str) -> timedelta | None:
-    words = "|".join(sorted(_NUMBER_WORDS, key=len, reverse=True))
-    found = re.search(
-        rf"\bfor (?:the next )?(\d+(?:\.\d+)?|{words}) ?(h|hours?|min|minutes?)(?: and a (half|quarter))?\b",
-        text,
-    )
-    if found is None:
-        return None
-    number = _NUMBER_WORDS.get(found.group(1))
-    amount = float(found.group(1)) if number is None else number
-    hours = amount / (60.0 if found.group(2).startswith("min") else 1.0)
-    hours += {"half": 0.5, "quarter": 0.25}.get(found.group(3) or "", 0.0)
-    return timedelta(hours=min(max(hours, 0.25), 24.0))

@@ -10,7 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -21,10 +21,12 @@ from pydantic import ValidationError
 
 from agents.deps import AgentDeps
 from agents.graph import build_graph
-from agents.model_client import Choice
-from agents.model_use import Counted
+from agents.model_client import ChatModel, Choice, WithFallback
+from agents.model_use import Budgeted, Budgets, Counted, Spent
 from agents.state import State
 from agents.thread_store import ThreadCommand, ThreadStore, Waiting
+from agents.wakes import Watchman
+from knowledge.documents import ReaderRole
 from telemetry.model.clock import read_wall
 from tools.goal import PlanGoal
 from tools.outlook import floor_step
@@ -45,6 +47,8 @@ class LoopSettings:
         look_every: Between two looks at the database when nobody notifies.
         lease: How long a lease lasts; it is renewed at a third of it.
         at_once: Runs at the same time.
+        watch_every: Domain time between two looks for what should wake a cycle early; zero for none.
+        budgets: What the language model may use.
     """
 
     owner: str
@@ -52,6 +56,8 @@ class LoopSettings:
     look_every: timedelta = timedelta(seconds=1)
     lease: timedelta = timedelta(seconds=30)
     at_once: int = 4
+    watch_every: timedelta = timedelta(minutes=1)
+    budgets: Budgets = field(default_factory=Budgets)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,6 +79,9 @@ class Loop:
     _next_cycle: datetime | None = None
     _replanned: datetime | None = None  # the quarter hour whose re-plans are listed
     _to_replan: list[str] = field(default_factory=list)
+    _watchman: Watchman = field(default_factory=Watchman)
+    _watched: datetime | None = None
+    _cancelling: dict[str, str] = field(default_factory=dict)  # threads whose run is being ended, and by whom
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; then let what runs come to its next checkpoint."""
@@ -100,6 +109,8 @@ class Loop:
         """Start whatever is due and not yet running."""
         now = self.deps.clock.now()
         for command in await self.threads.commands():
+            if command.kind == "cancel" and (running := self._busy.get(command.thread_id)) is not None:
+                self._end(command, running)
             self._start(command.thread_id, self._serve(command))
         for waiting in await self.threads.waiting():
             if waiting.until <= now:
@@ -107,6 +118,7 @@ class Loop:
         for thread_id in await self.threads.unfinished_cycles():
             self._start(thread_id, self._cycle(thread_id, "after an interruption"))
         await self._replan_due(now)
+        await self._watch(now)
         if reason := self._cycle_due(now):
             thread_id = f"{CYCLE}{now:%Y%m%dT%H%M%S}"
             self._start(thread_id, self._cycle(thread_id, reason))
@@ -115,6 +127,24 @@ class Loop:
         """Wait until nothing runs (for tests and for an orderly stop)."""
         while self._busy:
             await asyncio.gather(*self._busy.values(), return_exceptions=True)
+
+    def _end(self, command: ThreadCommand, running: "asyncio.Task[None]") -> None:
+        """End a run in the middle of a node; what it has written stays, and it is not taken up again."""
+        if command.thread_id not in self._cancelling:
+            self._cancelling[command.thread_id] = command.who
+            running.cancel()
+
+    async def _watch(self, now: datetime) -> None:
+        """Wake a cycle for a new incident, a load that has left its forecast, or a change of mode."""
+        every = self.settings.watch_every
+        if self.settings.cycle_every <= timedelta(0) or every <= timedelta(0):
+            return
+        if self._watched is not None and now - self._watched < every:
+            return
+        self._watched = now
+        incidents = await self.deps.tools.incidents()
+        for reason in self._watchman.reasons(await self.deps.tools.fleet(now), incidents, now):
+            self.wake(reason)
 
     def _cycle_due(self, now: datetime) -> str:
         if any(thread_id.startswith(CYCLE) for thread_id in self._busy):
@@ -213,6 +243,7 @@ class Loop:
             "kind": "cycle" if body.get("goal") or body.get("cycle") else "chat",
             "request": str(body.get("text", ""))[:2000],
             "history": await self.threads.history(command.thread_id, command.command_no),
+            "reader": await self._reader(command.who),
         }
         if body.get("goal"):
             try:
@@ -223,6 +254,10 @@ class Loop:
                 return text
             given["goal"] = goal.model_dump(mode="json")
         return await self._run(command.thread_id, run_id, given)
+
+    async def _reader(self, who: str) -> str:
+        """Return as whom the library is read: a person's own role; anybody else, a viewer."""
+        return await self.threads.role_of(who) or ReaderRole.VIEWER.value
 
     async def _waiting_for(self, command: ThreadCommand) -> Waiting | None:
         """Return the run that a resume means: the one it names by run or plan, else the thread's only one."""
@@ -260,6 +295,12 @@ class Loop:
         """Begin a run, or go on with it from its last checkpoint, until it ends or waits; returns how it came out."""
         try:
             return await self._advance(thread_id, run_id, given)
+        except asyncio.CancelledError:
+            if (who := self._cancelling.pop(thread_id, None)) is None:
+                raise
+            body = {"run_id": run_id, "stage": "cancelled", "plan_id": "", "who": who}
+            await self._tell(thread_id, "done", body)
+            return "cancelled"
         except OperationalError:
             raise
         except Exception as error:  # noqa: BLE001 (one broken run must not end the process; it is told and logged)
@@ -269,10 +310,12 @@ class Loop:
             return f"failed: {text}"
 
     async def _advance(self, thread_id: str, run_id: str, given: State | None) -> str:
-        watched = replace(self.deps, model=Counted(self.deps.model, self._counter(thread_id)))
         graph = build_graph(self.deps.settings).compile(checkpointer=self.saver)
         config: RunnableConfig = {"configurable": {"thread_id": run_id}, "recursion_limit": 100}
         before = await graph.aget_state(config)
+        reader = ReaderRole((given or before.values).get("reader", ReaderRole.VIEWER.value))
+        model = Counted(self._within_budget(thread_id), self._counter(thread_id))
+        watched = replace(self.deps, model=model, tools=replace(self.deps.tools, reader=reader))
         if before.values and not before.next:
             return await self._told(thread_id, run_id, before.values)
         if not before.next and given is None:
@@ -289,6 +332,31 @@ class Loop:
             await self._tell(thread_id, "interrupt", after.interrupts[0].value)
             return f"waits for {after.interrupts[0].value['kind']}"
         return await self._told(thread_id, run_id, after.values)
+
+    def _within_budget(self, thread_id: str) -> ChatModel:
+        """Return the model, asked only while the thread's and the day's budgets last."""
+        budgets, model = self.settings.budgets, self.deps.model
+        if budgets.unlimited or not isinstance(model, WithFallback):
+            return model
+        day = Budgeted(
+            model=model.primary, spent=self._spent(None, budgets), budget=budgets.day, what="the day's budget"
+        )
+        thread = Budgeted(
+            model=day,
+            spent=self._spent(thread_id, budgets),
+            budget=budgets.thread,
+            what="this thread's budget",
+        )
+        return replace(model, primary=thread)
+
+    def _spent(self, thread_id: str | None, budgets: Budgets) -> Callable[[], Awaitable[Spent]]:
+        async def spent() -> Spent:
+            since = self.deps.clock.now() - timedelta(hours=24)
+            start = since if thread_id is None else datetime.min.replace(tzinfo=UTC)
+            prompt, answer = await self.threads.used_since(start, thread_id)
+            return Spent(tokens=prompt + answer, money=budgets.price.of(prompt, answer))
+
+        return spent
 
     def _counter(self, thread_id: str) -> Callable[[Choice], Awaitable[None]]:
         async def count(choice: Choice) -> None:

@@ -57,7 +57,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """The option taken, by whom (`label`), and in `note` why another than the set model answered."""
+    """The option taken, by whom (`label`), and in `note` what operators should know: who took over and why, what was assumed."""
 
     name: str
     option: Option
@@ -128,7 +128,8 @@ class WithFallback:
 
     async def _take_over(self, question: Question, reason: str) -> Choice:
         choice = await self.fallback.choose(question)
-        return replace(choice, note=f"{self.primary.label}: {reason}; the {choice.label} took over")
+        note = f"{self.primary.label}: {reason}; the {choice.label} took over"
+        return replace(choice, note=f"{note}; {choice.note}" if choice.note else note)
 
 
 class UnreachableModelError(ModelError):

@@ -9,6 +9,7 @@ from langgraph.runtime import Runtime
 
 from agents.deps import AgentDeps
 from agents.facts import goal_facts
+from agents.past import keep_incidents
 from agents.questions import NoAction, PickPlan, ask_goal, ask_pick
 from agents.state import State, Step
 from agents.steps import call, choose, did, noted, show
@@ -41,6 +42,7 @@ async def assess(state: State, runtime: Runtime[AgentDeps]) -> State:
         began = monotonic()
         found = await deps.tools.refresh_incidents(now)
         steps.append(did("refresh_incidents", {}, {"open_incidents": found}, began))
+        await keep_incidents(deps, at=now)
     except ToolError as error:
         return {"stage": "unavailable", "why": str(error), "round": 0}
     steps.append(await call("incidents", IncidentArguments(), deps))

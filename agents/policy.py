@@ -23,7 +23,12 @@ class PolicyPlanner:
 
     async def choose(self, question: Question) -> Choice:
         name, option = self._decide(question)
-        return Choice(name=name, option=option, label=LABEL)
+        assumed = (
+            option.why.partition("; ")[2]
+            if name == "plan" and question.name == "tool" and isinstance(option, PlanGoal)
+            else ""
+        )
+        return Choice(name=name, option=option, label=LABEL, note=assumed)
 
     def _decide(self, question: Question) -> tuple[str, Option]:
         match question.name:

@@ -61,7 +61,11 @@ class Act(Option):
     """The request is about plans: make, compare, explain or dispatch one; lower a peak, give power, recharge."""
 
 
-TOPICS: dict[str, type[Option]] = {"watch": Watch, "act": Act}
+class Know(Option):
+    """The request asks how to do something, for a rule or a procedure, or whether something was seen before."""
+
+
+TOPICS: dict[str, type[Option]] = {"watch": Watch, "act": Act, "know": Know}
 
 
 def ask_topic(facts: dict[str, object]) -> Question:

@@ -16,7 +16,8 @@ class State(TypedDict, total=False):
         kind: `chat`, `cycle` or `replan`.
         supersedes: The running plan that a re-plan is about.
         request: What the operator wrote, or why the cycle woke.
-        history: Earlier turns of the thread, oldest first.
+        history: Earlier turns of the thread, oldest first; long threads begin with a summary.
+        reader: The role of the person who asks: as such the library is read.
         steps: Tool calls so far.
         stage: How the last node ended; routing looks at nothing else.
         topic: Which set of tools a chat turn chooses from.
@@ -41,6 +42,7 @@ class State(TypedDict, total=False):
     supersedes: str
     request: str
     history: list[dict[str, str]]
+    reader: str
     steps: Annotated[list[Step], add]
     stage: str
     topic: str

@@ -9,6 +9,8 @@ from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
+from agents.memory import shortened
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThreadCommand:
@@ -119,20 +121,25 @@ class ThreadStore:
         )
         return [row[0] for row in rows]
 
-    async def history(self, thread_id: str, before: int, turns: int = 6) -> list[dict[str, str]]:
-        """Return the last turns before a command: what was asked and what was answered, oldest first."""
+    async def history(self, thread_id: str, before: int, most: int = 200) -> list[dict[str, str]]:
+        """Return the turns before a command, what was asked and what was answered, oldest first; long ones shortened."""
         asked = await self._run(
             "SELECT at, 'operator', body ->> 'text' FROM thread_command WHERE thread_id = %s AND kind = 'message'"
             " AND command_no < %s ORDER BY command_no DESC LIMIT %s",
-            [thread_id, before, turns],
+            [thread_id, before, most],
         )
         told = await self._run(
             "SELECT at, 'agent', body ->> 'text' FROM thread_event WHERE thread_id = %s AND kind = 'message'"
             " ORDER BY event_no DESC LIMIT %s",
-            [thread_id, turns],
+            [thread_id, most],
         )
-        rows = sorted([*asked, *told], key=lambda row: row[0])[-turns:]
-        return [{"who": row[1], "text": (row[2] or "")[:500]} for row in rows]
+        rows = sorted([*asked, *told], key=lambda row: row[0])
+        return shortened([{"who": row[1], "text": row[2] or ""} for row in rows])
+
+    async def role_of(self, who: str) -> str | None:
+        """Return the role of a person who may log in; None: nobody of that name, or no longer."""
+        rows = await self._run("SELECT role FROM app_user WHERE name = %s AND active", [who])
+        return str(rows[0][0]) if rows else None
 
     async def record_use(
         self,
@@ -151,12 +158,14 @@ class ThreadStore:
             [thread_id, at, model, prompt_tokens, answer_tokens, seconds],
         )
 
-    async def tokens_since(self, at: datetime) -> int:
-        """Return how many tokens all models have used since an instant."""
+    async def used_since(self, at: datetime, thread_id: str | None = None) -> tuple[int, int]:
+        """Return the prompt and answer tokens that models used since an instant, in one thread or in all."""
         rows = await self._run(
-            "SELECT coalesce(sum(prompt_tokens + answer_tokens), 0) FROM model_use WHERE at >= %s", [at]
+            "SELECT coalesce(sum(prompt_tokens), 0), coalesce(sum(answer_tokens), 0) FROM model_use"
+            " WHERE at >= %s AND (%s::text IS NULL OR thread_id = %s)",
+            [at, thread_id, thread_id],
         )
-        return int(rows[0][0])
+        return int(rows[0][0]), int(rows[0][1])
 
     async def standing_objectives(self) -> list[Mapping[str, Any]]:
         """Return what operators want kept true, oldest first: id, who set it, and the document."""

@@ -15,6 +15,7 @@ from tools.fleet_state import fleet_state
 from tools.forecast import ForecastArguments, forecast
 from tools.goal import PlanGoal
 from tools.incidents import IncidentArguments, incidents
+from tools.knowledge_search import KnowledgeArguments, knowledge_search
 from tools.site_autonomy import site_autonomy
 from tools.site_state import SiteArguments, site_state
 from tools.telemetry_window import WindowArguments, telemetry_window
@@ -54,6 +55,7 @@ TOOLS: Mapping[str, Tool] = {
         _read("data_quality", SiteArguments, data_quality),
         _read("incidents", IncidentArguments, incidents),
         _read("forecast", ForecastArguments, forecast),
+        _read("knowledge_search", KnowledgeArguments, knowledge_search),
         _read("compare_plans", ComparePlansArguments, compare_plans),
         _read("explain_rejection", PlanArguments, explain_rejection),
         Tool(name="plan", arguments=PlanGoal, side_effect=SideEffect.PROPOSE, run=None),
@@ -74,6 +76,8 @@ SETS: Mapping[str, tuple[str, ...]] = {
         "data_quality",
         "incidents",
         "forecast",
+        "knowledge_search",
     ),
     "act": ("fleet_state", "forecast", "plan", "compare_plans", "explain_rejection", "dispatch_request"),
+    "know": ("knowledge_search", "incidents"),
 }

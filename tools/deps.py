@@ -8,6 +8,8 @@ from typing import Protocol
 from edge.plan import ApprovalTier, Plan
 from edge.safety.limits import FleetState, Limits
 from edge.safety.verdict import Approved, Rejected
+from knowledge.documents import ReaderRole
+from knowledge.passage_store import PassageStore
 from telemetry.model.incident import Incident
 from telemetry.model.site import SiteId
 from telemetry.reading_store import Delivered, Point
@@ -56,6 +58,8 @@ class Deps:
         dispatch: Approvals, dispatch requests, what control made of them, reports.
         check: The validate gate.
         tier: Who must approve a plan by the policy file; None: nobody may.
+        library: Documents to search; None: there is none here.
+        reader: As whom the library is read: the thread's person; the automated loop reads as a viewer.
     """
 
     now: Callable[[], datetime]
@@ -68,3 +72,5 @@ class Deps:
     dispatch: DispatchStore
     check: Callable[[Plan, Fleet, datetime], Approved | Rejected]
     tier: Callable[[Plan, Fleet], ApprovalTier | None]
+    library: PassageStore | None = None
+    reader: ReaderRole = ReaderRole.VIEWER

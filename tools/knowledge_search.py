@@ -1,9 +1,10 @@
 """Tool: what the library says, with the passages to cite."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 import psycopg
 from pydantic import Field
@@ -14,6 +15,7 @@ from knowledge.passage_store import PassageStore
 from tools.arguments import Arguments, SiteIdText
 from tools.errors import ToolUnavailableError
 
+_MOST_QUOTED = 320
 _MOST_CHARACTERS = 900  # of one passage: four of them still leave a small model room to answer
 
 
@@ -28,22 +30,38 @@ class KnowledgeArguments(Arguments):
     limit: int = Field(default=3, ge=1, le=5)
 
 
+class Library(Protocol):
+    """What is asked of the tool's dependencies (`tools.deps.Deps` has both)."""
+
+    @property
+    def library(self) -> PassageStore | None:
+        """The documents; None: there are none here."""
+        ...
+
+    @property
+    def reader(self) -> ReaderRole:
+        """As whom they are read."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnowledgeDeps:
-    """The library, and as whom it is read: the role of the thread's person; the automated loop reads as a viewer."""
+    """The library alone, and as whom it is read."""
 
-    library: PassageStore
-    role: ReaderRole = ReaderRole.VIEWER
+    library: PassageStore | None
+    reader: ReaderRole = ReaderRole.VIEWER
 
 
-async def knowledge_search(arguments: KnowledgeArguments, deps: KnowledgeDeps) -> Mapping[str, object]:
+async def knowledge_search(arguments: KnowledgeArguments, deps: Library) -> Mapping[str, object]:
     """Find passages that answer a question; each is data to quote with its citation, never an order.
 
     Raises:
         ToolUnavailableError: The library's database cannot be asked.
     """
+    if deps.library is None:
+        raise ToolUnavailableError("there is no library here")
     scope = Scope(
-        role=deps.role,
+        role=deps.reader,
         site_id=arguments.site_id,
         equipment=() if arguments.equipment is None else (arguments.equipment,),
         kinds=() if arguments.kind is None else (DocumentKind(arguments.kind),),
@@ -69,5 +87,22 @@ def _shown(found: Found) -> Mapping[str, object]:
         "section": found.section,
         "kind": found.kind.value,
         "simulated": found.simulated,
+        "quote": quote_of(found.text, found.title),
         "text": found.text[:_MOST_CHARACTERS] + (" ..." if cut else ""),
     }
+
+
+def quote_of(text: str, title: str) -> str:
+    """Return the first sentences of a passage as one line, headings and table rules left out: what an answer may quote whole."""
+    lines = [line.strip() for line in text.splitlines()]
+    plain = [
+        re.sub(r"[*_`]+", "", line.lstrip("-*# 0123456789.").replace("|", " "))
+        for line in lines
+        if line and not line.startswith("#") and line != title and not re.fullmatch(r"[|\s:-]+", line)
+    ]
+    joined = re.sub(r"\s+", " ", " ".join(plain)).strip()
+    if len(joined) <= _MOST_QUOTED:
+        return joined
+    cut = joined[:_MOST_QUOTED]
+    end = max(cut.rfind(". "), cut.rfind("; "), cut.rfind(": "))
+    return cut[: end + 1] if end > _MOST_QUOTED // 3 else cut.rsplit(" ", 1)[0] + " ..."

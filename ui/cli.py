@@ -13,6 +13,8 @@ from pathlib import Path
 from telemetry.model.errors import ControlError
 from ui.cli_bench import add_bench_commands
 from ui.cli_control import add_control_orders
+from ui.cli_data import add_data_commands
+from ui.cli_llm import add_llm_commands
 from ui.cli_notify import add_notify_commands
 from ui.cli_ops import add_ops_commands
 
@@ -60,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     status.set_defaults(run=_status)
     add_ops_commands(commands, _STATE)
     add_notify_commands(commands, _STATE)
+    add_data_commands(commands, _STATE)
     add_bench_commands(commands)
+    add_llm_commands(commands)
     for name, words in _PROCESS_HELP.items():
         one = commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
         one.add_argument("--state-dir", type=Path, help="take settings from the installation that runs there")
@@ -132,14 +136,16 @@ def _up(args: argparse.Namespace) -> int:
         history_days=args.history_days,
         start=args.start,
         env=os.environ,
+        embedded_model=True,
     )
     try:
         with System(options, steps) as system:
             steps.close()
             serving.set()
             print("\n".join(describe(system)), flush=True)
+            system.begin_model(lambda words: print(words, flush=True))
             while not stop.wait(0.2):
-                system.supervisor.tick()
+                system.tick()
     except KeyboardInterrupt:
         return 130
     finally:

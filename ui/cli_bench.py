@@ -41,7 +41,15 @@ def _add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", kind: 
         )
     if kind == "eval":
         one.add_argument("--model", help="embedded, policy or endpoint")
-        one.add_argument("--cases", type=Path, metavar="FILE", help="other cases than the committed ones")
+        one.add_argument(
+            "--cases",
+            type=Path,
+            metavar="FILE",
+            help="other cases than the committed ones (a file or folder)",
+        )
+        one.add_argument(
+            "--part", metavar="K/N", help="only every N-th case from the K-th on, for a slow model"
+        )
     one.set_defaults(run=run_bench, kind=kind)
 
 
@@ -67,7 +75,9 @@ def _run_bench(args: argparse.Namespace) -> int:
     if args.kind == "bench" and args.name == "readme":
         return _readme(args.json or RESULTS, args.file or [README])
     options = {
-        key: str(value) for key in ("model", "cases") if (value := getattr(args, key, None)) is not None
+        key: str(value)
+        for key in ("model", "cases", "part")
+        if (value := getattr(args, key, None)) is not None
     }
     request = Request(
         seed=args.seed, small=args.small, data_dir=args.data, sites=args.sites, options=options or None

@@ -232,4 +232,6 @@ async def test_the_day_s_tokens_are_added_up(database: Database) -> None:
             await bench.threads.record_use(
                 "t", at=at, model="m", prompt_tokens=tokens, answer_tokens=1, seconds=1.0
             )
-        assert await bench.threads.tokens_since(bench.clock.now() - timedelta(hours=24)) == 79
+        since = bench.clock.now() - timedelta(hours=24)
+        assert await bench.threads.used_since(since) == (77, 2)
+        assert await bench.threads.used_since(since, "another") == (0, 0)

@@ -15,7 +15,7 @@ from agents.model_client import (
     WithFallback,
     prompt,
 )
-from agents.model_use import Budgeted
+from agents.model_use import Budget, Budgeted, Price, Spent
 from agents.policy import PolicyPlanner
 from agents.questions import NoAction, PickPlan, ask_pick
 from tests.agents.openai_server import (
@@ -139,16 +139,30 @@ async def test_the_model_may_choose_to_do_nothing() -> None:
     assert choice.option == NoAction(why="The relief is too small to be worth the wear.")
 
 
-async def test_a_model_whose_budget_is_used_up_is_not_asked() -> None:
-    async def spent() -> int:
-        return 5000
+@pytest.mark.parametrize(
+    ("budget", "words"),
+    [
+        (Budget(tokens=4000), "its budget of 4000 tokens is used up"),
+        (Budget(tokens=4001, money=0.5), "its budget of 0.5 in money is used up"),
+    ],
+)
+async def test_a_model_whose_budget_is_used_up_is_not_asked(budget: Budget, words: str) -> None:
+    async def spent() -> Spent:
+        return Spent(tokens=4000, money=0.5)
 
     async with openai_server(GENTLE) as server:
         primary = EndpointModel(Endpoint(base_url=server.base_url, api_key="k", model="m"))
         model = WithFallback(
-            primary=Budgeted(primary, spent, 5000), fallback=PolicyPlanner(), timeout=timedelta(seconds=5)
+            primary=Budgeted(model=primary, spent=spent, budget=budget),
+            fallback=PolicyPlanner(),
+            timeout=timedelta(seconds=5),
         )
         choice = await model.choose(a_question())
-        assert "its budget of 5000 tokens is used up" in choice.note
+        assert words in choice.note
         assert server.requests == []
         await primary.close()
+
+
+def test_tokens_have_a_price() -> None:
+    price = Price(prompt_per_million=2.0, answer_per_million=8.0)
+    assert price.of(500_000, 250_000) == 3.0  # 1.0 + 2.0

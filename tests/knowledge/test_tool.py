@@ -31,7 +31,7 @@ async def test_an_example_is_marked_as_simulated(library: Library, library_pool:
 
 
 async def test_nothing_found_says_to_make_no_claim(library: Library, library_pool: Pool) -> None:
-    deps = KnowledgeDeps(library=PassageStore(library_pool, library.embedder), role=ReaderRole.ADMIN)
+    deps = KnowledgeDeps(library=PassageStore(library_pool, library.embedder), reader=ReaderRole.ADMIN)
     answer = await knowledge_search(KnowledgeArguments(question="pancakes with raspberries"), deps)
     assert answer == {
         "method": "hybrid",

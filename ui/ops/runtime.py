@@ -22,7 +22,14 @@ from ui.ops.secrets import DatabaseRole, StateDirectory
 
 # What a child may inherit from our own environment; everything else of ours stays with us.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "VIRTUAL_ENV", "CI")
-_MODEL = ("OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_MODEL", "LLM", "CELLWATT_CYCLE_MINUTES")
+_MODEL = (
+    "OPENAI_BASE_URL",
+    "OPENAI_API_KEY",
+    "OPENAI_MODEL",
+    "LLM",
+    "CELLWATT_LLM_URL",
+    "CELLWATT_CYCLE_MINUTES",
+)
 
 
 class RuntimeUnknownError(ControlError):
@@ -134,6 +141,7 @@ class Installation:
                 **self._database(DatabaseRole.INGEST),
                 **self._mqtt(ingest_worker(0)),
                 settings.SPILL_FOLDER: str(self.state.folder("spill")),
+                **{name: text for name, text in inherited.items() if name.startswith("CELLWATT_KEEP_")},
             },
             "api": self._api(),
             "loop": {

@@ -23,6 +23,7 @@ from telemetry.model.errors import ControlError
 from telemetry.registry_store import RegistryStore
 from ui.ops.broker import BrokerAddress, BrokerStartError, EmbeddedBroker, external_address
 from ui.ops.files import UnsafeFileError
+from ui.ops.llm_run import URL, ModelKeeper, url_of, wanted
 from ui.ops.mosquitto_binary import BrokerAbsentError
 from ui.ops.pki import CONTROL, CertificateAuthority, ingest_worker
 from ui.ops.policy_file import write_demo_policy
@@ -58,6 +59,7 @@ class UpOptions:
     preferred_ports: tuple[int | None, int | None] = (8000, 8501)  # API and console of a first start, if free
     processes: tuple[str, ...] = PROCESSES
     env: Mapping[str, str] = field(default_factory=dict)
+    embedded_model: bool = False  # fetch and serve the embedded language model, unless `env` says otherwise
 
 
 class System:
@@ -74,6 +76,8 @@ class System:
             random=Random(),  # noqa: S311 jitter, no secret
         )
         self._installation: Installation | None = None
+        self._model: ModelKeeper | None = None
+        self._model_port = free_port(None) if options.embedded_model and wanted(options.env) else None
 
     def __enter__(self) -> Self:
         """Start everything; what was started is stopped again if a step fails."""
@@ -97,7 +101,28 @@ class System:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop everything, the processes before the services they need."""
+        if self._model is not None:
+            self._model.stop()
         self.supervisor.stop()
+
+    def tick(self) -> None:
+        """Reap what ended, start what is due; cheap enough for several times a second."""
+        self.supervisor.tick()
+        if self._model is not None:
+            self._model.tick()
+
+    def begin_model(self, say: Callable[[str], None]) -> None:
+        """Serve the embedded language model, or begin to fetch it; `say` tells people how far it is."""
+        if self._model_port is None:
+            return
+        self._model = ModelKeeper(
+            env=self._options.env,
+            port=self._model_port,
+            logs=self.state.logs,
+            supervisor=self.supervisor,
+            say=say,
+        )
+        self._model.begin()
 
     @property
     def installation(self) -> Installation:
@@ -219,9 +244,15 @@ class System:
         return ProcessSpec(
             name=name,
             argv=(sys.executable, "-m", "ui.cli", name),
-            env=self.installation.env(name, self._options.env),
+            env=self.installation.env(name, self._env()),
             log_path=self.state.logs / f"{name}.log",
         )
+
+    def _env(self) -> Mapping[str, str]:
+        """Return our environment, with the embedded model's address where there will be one."""
+        if self._model_port is None:
+            return self._options.env
+        return {**self._options.env, URL: url_of(self._model_port)}
 
     def _ready_word(self, name: str) -> str:
         path = self.installation.ready_file(name)

@@ -1,7 +1,8 @@
 """`cellwatt loop`: the agent. It may propose plans and ask for their dispatch, and has no key and no way to a device."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -9,14 +10,22 @@ import psycopg
 
 from agents.checkpoints import open_checkpoints
 from agents.deps import AgentDeps
+from agents.embedded import NAME as EMBEDDED
+from agents.embedded import Embedded, EmbeddedModel
 from agents.loop import Loop, LoopSettings
 from agents.model_client import ChatModel, Endpoint, EndpointModel, WithFallback
+from agents.model_use import Budget, Budgets, Price, WhenReady
 from agents.policy import PolicyPlanner
 from agents.thread_store import ThreadStore
 from edge.plan import ApprovalTier, Plan
 from edge.safety.policy import load_policy, required_tier
 from edge.safety.validator import validate
 from edge.safety.verdict import Approved, Rejected
+from knowledge.document_store import DocumentStore
+from knowledge.documents import Document
+from knowledge.embed import choose_embedder
+from knowledge.imports import import_documents
+from knowledge.passage_store import PassageStore
 from telemetry.db import open_async_pool
 from telemetry.reading_store import ReadingStore
 from telemetry.registry_store import RegistryStore
@@ -25,12 +34,13 @@ from tools.deps import Deps, Fleet
 from tools.forecasting.forecast_store import ForecastStore
 from tools.planning.dispatch_store import DispatchStore
 from tools.planning.plan_store import PlanStore
+from tools.refresh_alerts import AlertRefresh
 from tools.refresh_forecasts import ForecastRefresh
 from tools.refresh_incidents import IncidentRefresh
 from ui.bootstrap import HISTORY_FOR_FORECASTS, Pool, fleet_view, served_forecasters
-from ui.settings import DATABASE_URL, POLICY_FILE, ProcessSettings, need
+from ui.ops.llm_run import URL as LLM_URL
+from ui.settings import DATABASE_URL, POLICY_FILE, ProcessSettings, SettingsError, need
 
-_ENDPOINT_TIMEOUT = timedelta(seconds=30)
 _OWNER = "loop"  # one loop per installation: its successor takes over its leases at once
 
 
@@ -46,22 +56,28 @@ async def run_loop(env: Mapping[str, str]) -> None:
     saver, saver_pool = await open_checkpoints(dsn)
     threads = ThreadStore(pool)
     stop = asyncio.Event()
+    embedded = embedded_model(env)
+    memory = Memory(pool, env)
     loop = Loop(
         deps=AgentDeps(
-            tools=tool_deps(pool, settings, Path(need(env, POLICY_FILE))),
-            model=chat_model(env),
+            tools=replace(tool_deps(pool, settings, Path(need(env, POLICY_FILE))), library=memory.library),
+            model=chat_model(env, embedded),
             clock=settings.clock,
             standing=threads.standing_objectives,
+            remember=memory.remember,
         ),
         threads=threads,
         saver=saver,
-        settings=LoopSettings(owner=_OWNER, cycle_every=_cycle_every(env)),
+        settings=LoopSettings(owner=_OWNER, cycle_every=_cycle_every(env), budgets=budgets_from(env)),
         notified=lambda: _notified(dsn),
     )
+    watching = None if embedded is None else asyncio.create_task(embedded.watch())
     try:
         settings.say_ready()
         await loop.run(stop)
     finally:
+        if watching is not None:
+            watching.cancel()
         await saver_pool.close()
         await pool.close()
 
@@ -81,6 +97,14 @@ def tool_deps(pool: Pool, settings: ProcessSettings, policy_file: Path) -> Deps:
     def tier(plan: Plan, fleet: Fleet) -> ApprovalTier | None:
         return required_tier(plan, fleet.state, fleet.limits, policy)
 
+    find = IncidentRefresh(readings=readings, registry=registry, store=incidents)
+    look_ahead = AlertRefresh(fleet=fleet, readings=readings, store=incidents)
+
+    async def refresh_incidents(now: datetime) -> int:
+        await find(now)
+        await look_ahead(now)
+        return len(await incidents.open())
+
     return Deps(
         now=settings.clock.now,
         fleet=fleet,
@@ -91,7 +115,7 @@ def tool_deps(pool: Pool, settings: ProcessSettings, policy_file: Path) -> Deps:
             forecasters=served_forecasters(),
             past=HISTORY_FOR_FORECASTS,
         ),
-        refresh_incidents=IncidentRefresh(readings=readings, registry=registry, store=incidents),
+        refresh_incidents=refresh_incidents,
         incidents=incidents.open,
         readings=readings,
         plans=PlanStore(pool),
@@ -101,16 +125,79 @@ def tool_deps(pool: Pool, settings: ProcessSettings, policy_file: Path) -> Deps:
     )
 
 
-def chat_model(env: Mapping[str, str]) -> ChatModel:
-    """Return the model that settings name, the policy planner behind it; none named: the policy planner alone."""
+def embedded_model(env: Mapping[str, str]) -> WhenReady | None:
+    """Return the embedded model where an installation gives its address and no endpoint is set; `LLM=none` leaves it out."""
+    url = env.get(LLM_URL, "")
+    if not url or env.get("OPENAI_BASE_URL") or env.get("LLM", "").lower() == "none":
+        return None
+    timeout = _timeout(env, "CELLWATT_EMBEDDED_TIMEOUT_S", 120.0)
+    return WhenReady(model=EmbeddedModel(embedded=Embedded(base_url=url, model=EMBEDDED, timeout=timeout)))
+
+
+def chat_model(env: Mapping[str, str], embedded: WhenReady | None = None) -> ChatModel:
+    """Return the model that settings name, else the embedded one, the policy planner behind it; or the policy planner alone."""
     planner = PolicyPlanner()
     base_url, model = env.get("OPENAI_BASE_URL", ""), env.get("OPENAI_MODEL", "")
-    if not base_url or not model:
-        return planner
-    endpoint = Endpoint(
-        base_url=base_url, api_key=env.get("OPENAI_API_KEY", "none"), model=model, timeout=_ENDPOINT_TIMEOUT
+    if base_url and model:
+        timeout = _timeout(env, "CELLWATT_ENDPOINT_TIMEOUT_S", 30.0)
+        endpoint = Endpoint(
+            base_url=base_url, api_key=env.get("OPENAI_API_KEY", "none"), model=model, timeout=timeout
+        )
+        return WithFallback(primary=EndpointModel(endpoint), fallback=planner, timeout=timeout)
+    if embedded is not None:
+        return WithFallback(primary=embedded, fallback=planner, timeout=embedded.model.embedded.timeout)
+    return planner
+
+
+def budgets_from(env: Mapping[str, str]) -> Budgets:
+    """Return what the language model may use: CELLWATT_TOKENS_PER_THREAD, ..._PER_DAY, CELLWATT_MONEY_PER_..., and the price."""
+    return Budgets(
+        thread=Budget(
+            tokens=_whole(env, "CELLWATT_TOKENS_PER_THREAD"), money=_figure(env, "CELLWATT_MONEY_PER_THREAD")
+        ),
+        day=Budget(
+            tokens=_whole(env, "CELLWATT_TOKENS_PER_DAY"), money=_figure(env, "CELLWATT_MONEY_PER_DAY")
+        ),
+        price=Price(
+            prompt_per_million=_figure(env, "OPENAI_PRICE_PER_MILLION_PROMPT") or 0.0,
+            answer_per_million=_figure(env, "OPENAI_PRICE_PER_MILLION_ANSWER") or 0.0,
+        ),
     )
-    return WithFallback(primary=EndpointModel(endpoint), fallback=planner, timeout=_ENDPOINT_TIMEOUT)
+
+
+def _figure(env: Mapping[str, str], name: str) -> float | None:
+    if not (text := env.get(name, "")):
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value < float("inf"):
+        raise SettingsError(f"{name}: {text!r} is no figure of zero or more")
+    return value
+
+
+def _whole(env: Mapping[str, str], name: str) -> int | None:
+    value = _figure(env, name)
+    return None if value is None else int(value)
+
+
+def _timeout(env: Mapping[str, str], name: str, default_s: float) -> timedelta:
+    return timedelta(seconds=_figure(env, name) or default_s)
+
+
+class Memory:
+    """The library as the loop has it: to search, and to keep past incidents and decisions in."""
+
+    def __init__(self, pool: Pool, env: Mapping[str, str]) -> None:
+        """Choose the embedder that settings name."""
+        self._embedder = choose_embedder(env).embedder
+        self._documents = DocumentStore(pool)
+        self.library = PassageStore(pool, self._embedder)
+
+    async def remember(self, documents: Sequence[Document], at: datetime) -> None:
+        """Keep documents; what has not changed costs a look."""
+        await import_documents(self._documents, documents, self._embedder, at=at)
 
 
 def _cycle_every(env: Mapping[str, str]) -> timedelta:
