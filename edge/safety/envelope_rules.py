@@ -5,6 +5,7 @@ from datetime import datetime
 
 from edge.plan import Plan, PlanId, SiteBounds
 from edge.safety.case import Case, Power, charged_wh, discharged_wh, lineage_of, power_of
+from edge.safety.limits import FleetState
 from edge.safety.verdict import Broken, StepRule, at_plan, at_site, over, unmet
 from telemetry.model.series import STEP, STEP_H
 from telemetry.model.site import SiteId
@@ -32,7 +33,11 @@ def envelope_breaches(case: Case) -> list[Broken]:
 
 
 def _relatives(case: Case) -> list[tuple[Plan, datetime]]:
-    """Return plans that spend from the same envelope, each with the instant up to which it counts."""
+    """Return plans that spend from the same approval, each with the instant up to which it counts.
+
+    An approval reaches from a plan to what supersedes it. A plan of another line has one of its own, even under an
+    envelope that says the same; that it binds the same sites is S9's business.
+    """
     plan, state = case.plan, case.state
     digest = plan.envelope.digest()
     line = lineage_of(plan, state)
@@ -44,11 +49,18 @@ def _relatives(case: Case) -> list[tuple[Plan, datetime]]:
         for other in (*state.live_plans, *state.superseded_plans)
         if other.supersedes
     }
+    ours = origin_of(plan, state)
     for other in (*state.live_plans, *state.superseded_plans):
-        if other.plan_id not in seen:
+        if other.plan_id not in seen and origin_of(other, state) == ours:
             seen.add(other.plan_id)
             related.append((other, successor_start.get(other.plan_id, other.window_end)))
     return [(other, until) for other, until in related if other.envelope.digest() == digest]
+
+
+def origin_of(plan: Plan, state: FleetState) -> PlanId:
+    """Return the plan that a line began with, as far back as anything names one."""
+    first = [plan, *lineage_of(plan, state)][-1]
+    return first.plan_id if first.supersedes is None else first.supersedes
 
 
 def used_wh(relatives: Iterable[tuple[Plan, datetime]]) -> dict[SiteId, tuple[float, float]]:

@@ -17,6 +17,15 @@ from tools.planning.audit_store import append_audit
 from ui.api.thread_view_store import put_command
 
 OrderKind = Literal["abort", "stop", "clear", "mode"]
+# A dispatched plan, other than the one that is superseded, that binds sites of a plan within its window.
+_TAKEN = (
+    "SELECT other.plan_id, count(*) FROM plan mine JOIN plan other ON other.status = 'dispatched'"
+    " AND other.window_start < mine.window_end AND mine.window_start < other.window_end"
+    " AND other.plan_id <> mine.plan_id AND other.plan_id IS DISTINCT FROM mine.supersedes"
+    " CROSS JOIN LATERAL (SELECT jsonb_array_elements(mine.doc->'sites')->>'site_id' AS site_id) ours"
+    " JOIN LATERAL (SELECT jsonb_array_elements(other.doc->'sites')->>'site_id' AS site_id) theirs USING (site_id)"
+    " WHERE mine.plan_id = %s GROUP BY 1 ORDER BY 2 DESC LIMIT 1"
+)
 OPEN_FOR_APPROVAL = (PlanStatus.VALIDATED, PlanStatus.APPROVED)
 
 
@@ -87,6 +96,12 @@ class DecisionStore:
         cursor = await connection.execute("SELECT approver FROM approval WHERE plan_id = %s", [plan_id])
         if person_key(approver) in {person_key(row[0]) for row in await cursor.fetchall()}:
             return NotDecided(why="you have approved this plan already; it needs somebody else")
+        taken = await _one(connection, _TAKEN, [plan_id])
+        if taken is not None:
+            return NotDecided(
+                why=f"plan {taken[0]} runs at that time with {taken[1]} of its sites, so it cannot be sent any more:"
+                f" decline it and ask for a new plan, or abort {taken[0]} first"
+            )
         return None
 
     async def decline(self, plan_id: PlanId, *, who: str, reason: str, at: datetime) -> NotDecided | None:

@@ -366,3 +366,26 @@ async def test_a_flood_of_spoilt_plans_comes_to_no_command(world: World) -> None
         refused += found.outcome == "refused"
     assert (asked, refused) == (FLOOD, FLOOD)
     assert await world.command_count() == 3
+
+
+async def test_of_two_equal_plans_a_yes_serves_the_one_that_it_names_and_the_other_is_told_why_not(
+    world: World,
+) -> None:
+    """Asked for twice in a conversation: same sites, same time, same envelope. Ann says yes to the second only."""
+    first, second = await world.propose(middle("twin-1")), await world.propose(middle("twin-2"))
+    assert first.envelope.digest() == second.envelope.digest()
+    await world.approve(second, "ann")
+    await world.request(first)
+    waiting = await world.outcome(first, "needs_approval", "authorised")
+    assert (waiting.outcome, waiting.doc["missing"]) == ("needs_approval", 1)
+    assert await world.rows("SELECT count(*) FROM command WHERE plan_id = 'twin-1'") == [(0,)]
+    await world.request(second)
+    await world.outcome(second, "authorised")
+    # Her yes to the first comes too late: its sites are taken, and that alone is what is said of it.
+    await world.approve(first, "ann")
+    refused = await world.outcome(first, "authorised", "refused")
+    assert refused.outcome == "refused"
+    assert {(reason["rule"], reason["name"]) for reason in refused.doc["broken"]} == {("S9", "overlap")}
+    assert all("bound by live plan twin-2" in reason["message"] for reason in refused.doc["broken"])
+    assert await world.rows("SELECT count(*) FROM command WHERE plan_id = 'twin-1'") == [(0,)]
+    assert await world.command_count() == 5, "the three of the live plan and two of the second twin"

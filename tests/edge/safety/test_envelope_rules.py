@@ -8,6 +8,7 @@ import pytest
 
 from edge.plan import Plan, PlanId
 from edge.safety.case import lineage_of
+from edge.safety.envelope_rules import origin_of
 from edge.safety.limits import FleetState, Policy
 from edge.safety.validator import validate
 from telemetry.model.series import STEP
@@ -134,24 +135,46 @@ def test_ancestors_that_are_no_longer_live_count_too() -> None:
     assert broken(third, chain) == {"S14 envelope_energy"}
 
 
-def test_another_live_plan_under_the_same_envelope_spends_from_it() -> None:
+def siblings() -> tuple[Plan, Plan]:
+    """Two plans of 2 x 128 Wh under one envelope, one after the other, that name the same ancestor."""
     first, second = followed(768.0, 768.0)
+    root = PlanId("root")
+    earlier = replace(first, supersedes=root, window_end=START, sites=(schedule_of(SITE, (2, -512.0)),))
     other = replace(
         second,
         plan_id=PlanId("other"),
-        supersedes=None,
+        supersedes=root,
         window_start=START + 4 * STEP,
         window_end=START + 6 * STEP,
         sites=(schedule_of(SITE, (2, -512.0)),),
     )
-    earlier = replace(first, window_end=START, sites=(schedule_of(SITE, (2, -512.0)),))
+    return earlier, other
+
+
+def test_another_plan_of_the_same_line_spends_from_the_same_approval() -> None:
+    # Their ancestor is no longer live: that is told too.
+    earlier, other = siblings()
     # 2 + 2 steps of 128 Wh: room for 2 more.
-    assert broken(other, replace(STATE, live_plans=(earlier,))) == set()
+    assert broken(other, replace(STATE, live_plans=(earlier,))) == {"S16 unknown_plan"}
     tight = replace(other.envelope, total_discharge_wh=511.0)
     state = replace(STATE, live_plans=(replace(earlier, envelope=tight),))
-    assert broken(replace(other, envelope=tight), state) == {"S14 envelope_energy"}
+    assert broken(replace(other, envelope=tight), state) == {"S14 envelope_energy", "S16 unknown_plan"}
     # A plan under another envelope spends its own.
-    assert broken(replace(other, envelope=tight), replace(STATE, live_plans=(earlier,))) == set()
+    assert broken(replace(other, envelope=tight), replace(STATE, live_plans=(earlier,))) == {
+        "S16 unknown_plan"
+    }
+
+
+def test_a_plan_of_another_line_has_an_approval_of_its_own_though_its_envelope_says_the_same() -> None:
+    earlier, other = siblings()
+    tight = replace(other.envelope, total_discharge_wh=511.0)
+    state = replace(STATE, live_plans=(replace(earlier, envelope=tight, supersedes=None),))
+    assert broken(replace(other, envelope=tight, supersedes=None), state) == set()
+    # The same again for the same time: the sites are taken, and nothing else is wrong with it.
+    twin = replace(earlier, plan_id=PlanId("twin"), envelope=tight, supersedes=None)
+    late = replace(twin, window_start=START, window_end=START + 2 * STEP)
+    busy = replace(STATE, live_plans=(replace(late, plan_id=PlanId("live")),))
+    assert broken(late, busy) == {"S9 overlap"}
 
 
 def test_a_lineage_that_goes_round_in_a_circle_ends() -> None:
@@ -160,3 +183,6 @@ def test_a_lineage_that_goes_round_in_a_circle_ends() -> None:
     state = replace(STATE, live_plans=(circle, second))
     assert [one.plan_id for one in lineage_of(second, state)] == ["first", "second"]
     assert lineage_of(replace(second, supersedes=PlanId("gone")), state) == []
+    assert origin_of(replace(second, supersedes=PlanId("gone")), state) == "gone"
+    assert origin_of(replace(second, supersedes=None), state) == "second"
+    assert origin_of(second, replace(STATE, live_plans=(first, second))) == "first"
