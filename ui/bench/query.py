@@ -30,6 +30,7 @@ from ui.bench.query_store import bytes_and_rows, fill_readings, fill_registry, f
 from ui.ops.files import private_folder
 from ui.ops.postgres import NOT_DURABLE, TUNED, EmbeddedPostgres
 from ui.ops.secrets import DatabaseRole, SecretStore
+from ui.processes.running import collect_garbage_seldom
 
 END = datetime(2026, 6, 30, 12, 0, tzinfo=UTC)
 _MINUTE, _QUARTER, _HOUR = timedelta(minutes=1), timedelta(minutes=15), timedelta(hours=1)
@@ -113,6 +114,7 @@ def _fill(
 
 
 async def _measure(dsn: str, seed: int, sites: int, feeders: int, questions: int) -> dict[str, float]:
+    collect_garbage_seldom()  # as every process of ours does
     pool = await open_async_pool(dsn, application_name="cellwatt-bench", max_size=1)
     try:
         async with pool.connection() as connection:

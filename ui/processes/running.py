@@ -1,6 +1,7 @@
 """How every process runs: logs to standard error, stops cleanly on SIGTERM and Ctrl-C."""
 
 import asyncio
+import gc
 import json
 import logging
 import signal
@@ -29,8 +30,19 @@ def log_to(stream: TextIO = sys.stderr, level: int = logging.INFO) -> None:
         logging.getLogger(name).setLevel(level)
 
 
+def collect_garbage_seldom() -> None:
+    """Let the collector look at what is loaded never, and at the rest after 20,000 new objects instead of 700.
+
+    A fleet's state is tens of thousands of objects without cycles, made and dropped at each look: the collector's visits
+    cost a third of reading the latest state of 5,000 sites.
+    """
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
+
+
 def run_until_stopped(body: Callable[[], Awaitable[None]]) -> int:
     """Run a process's body until it returns, or SIGTERM or SIGINT cancels it; return the exit status."""
+    collect_garbage_seldom()
     return asyncio.run(_stoppable(body))
 
 
