@@ -11,9 +11,9 @@ from edge.modbus.sunspec import SunspecModel
 # Sample field -> (SunSpec model, point), first found wins.
 _SUNSPEC_FIELDS: dict[str, tuple[tuple[int, str], ...]] = {
     "grid_w": ((203, "W"),),
-    "phase_1_w": ((203, "WphA"), (701, "WL1")),
-    "phase_2_w": ((203, "WphB"), (701, "WL2")),
-    "phase_3_w": ((203, "WphC"), (701, "WL3")),
+    "phase_1_w": ((203, "WphA"),),
+    "phase_2_w": ((203, "WphB"),),
+    "phase_3_w": ((203, "WphC"),),
     "grid_v": ((203, "PhV"), (701, "LNV")),
     "grid_hz": ((203, "Hz"), (701, "Hz")),
     "pv_w": ((160, "DCW#0"),),

@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from edge.modbus.client import Connection, Device, Link, Patience, PymodbusLink
+from edge.modbus.inverter import set_power, set_zero
 from edge.modbus.port import (
     Capabilities,
     DeviceError,
@@ -366,23 +367,11 @@ class ModbusSitePort:
             raise WriteRefusedError(
                 "site", f"{power_w} W is outside the inverter's {self._spec.inverter_w} W"
             )
-        check_writable("inverter", "inverter_set_w", power_w)
-        check_writable("inverter", "inverter_revert_s", revert.total_seconds())
-        await model.write("WSetRvrt", 0.0)
-        await model.write("WSetEnaRvrt", 0)
-        await model.write("WSetRvrtTms", math.ceil(revert.total_seconds()))
-        await model.write("WSetMod", 1)
-        held = await model.write("WSet", power_w)
-        await model.write("WSetEna", 1)
-        left = (await model.read(["WSetRvrtRem"]))["WSetRvrtRem"]
-        if left is None or not (left > 0.0):
-            await model.write("WSetEna", 0)
-            raise ReadBackError("inverter", "WSetRvrtRem", revert.total_seconds(), left or 0.0)
-        return held
+        return await set_power(model, power_w, revert)
 
     async def release(self) -> None:
         if (model := self._inverter()) is not None and self.capabilities.inverter:
-            await model.write("WSet", 0.0)
+            await set_zero(model)
         if self.capabilities.can_revert:
             await self._write_point("rectifier_set_v", self.capabilities.float_v)
 
@@ -416,4 +405,5 @@ class ModbusSitePort:
         return self._rectifier
 
     def _inverter(self) -> SunspecModel | None:
-        return next((s.models[704] for s in self._sunspec if 704 in s.models), None)
+        models = [held.models for held in self._sunspec]
+        return next((found[number] for number in (704, 124) for found in models if number in found), None)

@@ -21,6 +21,8 @@ WRITABLE: dict[str, tuple[float, float]] = {
 
 # SunSpec points behind the names above: model -> point names.
 SUNSPEC_WRITABLE: dict[int, frozenset[str]] = {
+    # Older storage: the rates between which it charges and discharges, their reversion time, and that they hold.
+    124: frozenset({"StorCtl_Mod", "OutWRte", "InWRte", "InOutWRte_RvrtTms"}),
     704: frozenset({"WSetEna", "WSetMod", "WSet", "WSetRvrt", "WSetEnaRvrt", "WSetRvrtTms"}),
 }
 

@@ -22,6 +22,7 @@ class SiteSpec:
     peak_load_w: float = 3000.0
     pv_rated_w: float = 0.0
     inverter_w: float = 0.0  # AC rating of a bidirectional inverter, 0 for none
+    inverter_models: Literal["modern", "older"] = "modern"  # SunSpec 701 and 704, or 124
     genset_w: float = 0.0  # AC rating, 0 for none
     fuel_l: float = 0.0  # tank, full at the start
     latitude: float = 45.46

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 
 from edge.modbus.codec import decode, encode, encode_string, missing
@@ -16,21 +16,24 @@ from edge.simulator.sunspec_values import SCALES, VALUES, SiteReading
 
 SUNSPEC_UNIT = 2
 SUNSPEC_BASE = 40000
+_SETTINGS = frozenset({124, 704})
 
 
 class SunspecRegisters:
-    """A SunSpec device: models 1, 203, 713, 714, 802, with PV 160 and with an inverter 103 and 704."""
+    """A SunSpec device: models 1, 203, 713, 714, 802, with PV 160, with an inverter 103 and 701 with 704, or 124."""
 
     def __init__(self, site: int, plant: Plant, sensors: Sensors) -> None:
         self._site, self._plant = site, plant
         self._reading = SiteReading(site, plant, sensors)
         spec = plant.specs[site]
         self._models = [1, 203]
-        self._models += [103, 704] if spec.inverter_w > 0.0 else []
+        if spec.inverter_w > 0.0:
+            self._models += [103, 124] if spec.inverter_models == "older" else [103, 701, 704]
         self._models += [160] if spec.pv_rated_w > 0.0 else []
         self._models += [713, 714, 802]
         self._control: dict[str, float] = {
             "WSetEna": 0, "WSetMod": 1, "WSet": 0, "WSetRvrt": 0, "WSetEnaRvrt": 0, "WSetRvrtTms": 0,
+            "StorCtl_Mod": 0, "OutWRte": 100, "InWRte": 100, "InOutWRte_RvrtTms": 0,
         }  # fmt: skip
         self._places: list[tuple[int, str, PointLayout, int]] = []
         self._frame: list[int] = list(MARK)
@@ -93,7 +96,7 @@ class SunspecRegisters:
             return wrong
         if name in SCALES.get(model, {}):
             return float(SCALES[model][name])
-        if model == 704:
+        if model == 704 or (model == 124 and name in self._control):
             return self._control_value(name)
         read = VALUES.get((model, name))
         return read(self._reading) if callable(read) else read
@@ -101,12 +104,13 @@ class SunspecRegisters:
     def _control_value(self, name: str) -> float | None:
         if name == "WSetRvrtRem":
             return float(max(0.0, math.ceil(self._plant.commands.inverter_revert_s[self._site])))
-        if name in {"WSetEna", "WSet"} and self._plant.commands.inverter_revert_s[self._site] <= 0.0:
+        if self._plant.commands.inverter_revert_s[self._site] <= 0.0:
             self._control["WSetEna"] = 0
+            self._control["StorCtl_Mod"] = 0
         return self._control.get(name)
 
     def write(self, address: int, values: Sequence[int]) -> None:
-        """Take whole points of model 704's active power setting.
+        """Take whole points of an active power setting, model 704's or 124's.
 
         Raises:
             IllegalAddressError: Not the start of a writable point.
@@ -118,14 +122,14 @@ class SunspecRegisters:
         at = start
         while at < start + len(values):
             place = next((p for p in self._places if p[3] == at), None)
-            if place is None or place[0] != 704:
+            if place is None or place[0] not in _SETTINGS:
                 raise IllegalAddressError(address)
-            _, name, point, _ = place
+            model, name, point, _ = place
             words = values[at - start : at - start + point.size]
             if name in self._control:
-                exponent = SCALES[704].get(point.scale_point, 0) if point.scale_point else 0
+                exponent = SCALES[model].get(point.scale_point, 0) if point.scale_point else 0
                 self._control[name] = decode(point.kind, words) * 10.0**exponent
-            elif list(words) != self._words(704, name, point):
+            elif list(words) != self._words(model, name, point):
                 raise IllegalAddressError(address)  # a setting that this device does not have
             at += point.size
         self._command()
@@ -134,6 +138,15 @@ class SunspecRegisters:
         """Hand the active power setting to the plant; without a reversion time it would hold for ever."""
         cmd, k, c = self._plant.commands, self._site, self._control
         rated = self._plant.specs[k].inverter_w
-        on = c["WSetEna"] == 1 and c["WSetMod"] == 1
-        cmd.inverter_w[k] = max(-rated, min(rated, -c["WSet"])) if on else 0.0
-        cmd.inverter_revert_s[k] = (c["WSetRvrtTms"] or 1e9) if on else 0.0
+        if 124 in self._models:
+            on, wanted_w, held_s = c["StorCtl_Mod"] == 3, _between_rates_w(c, rated), c["InOutWRte_RvrtTms"]
+        else:
+            on, wanted_w, held_s = c["WSetEna"] == 1 and c["WSetMod"] == 1, -c["WSet"], c["WSetRvrtTms"]
+        cmd.inverter_w[k] = max(-rated, min(rated, wanted_w)) if on else 0.0
+        cmd.inverter_revert_s[k] = (held_s or 1e9) if on else 0.0
+
+
+def _between_rates_w(control: Mapping[str, float], rated_w: float) -> float:
+    """Return the power nearest to none that both rates of model 124 allow, charging positive."""
+    low_w, high_w = -control["OutWRte"] * rated_w / 100.0, control["InWRte"] * rated_w / 100.0
+    return max(low_w, min(high_w, 0.0))

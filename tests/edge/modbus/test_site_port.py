@@ -26,6 +26,7 @@ from edge.simulator.faults import Fault
 from edge.simulator.fleet import FleetSimulation
 from edge.simulator.modbus_server import SiteServer
 from edge.simulator.site_spec import SiteSpec
+from edge.simulator.sunspec_registers import SunspecRegisters
 
 START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 SITE = SiteSpec(site_id="sim-001", pv_rated_w=1500.0, inverter_w=2000.0, initial_soc_frac=0.9)
@@ -246,6 +247,38 @@ async def test_inverter_power_turns_its_sign_on_the_wire() -> None:
         await port.release()
         later(sim, 2)
         assert sim.plant.state.inverter_w[0] == 0.0
+
+
+@pytest.mark.parametrize("power_w", [-1500.0, 800.0])
+async def test_older_storage_is_held_between_its_rates_and_reverts_by_itself(power_w: float) -> None:
+    sim = simulated(replace(SITE, inverter_models="older"))
+    async with opened(sim, "tcp") as port:
+        assert await port.write_inverter_w(power_w, MINUTE) == pytest.approx(power_w)
+        later(sim, 2)
+        assert sim.plant.state.inverter_w[0] == pytest.approx(power_w)
+        # 2,000 W are 100 %: percent with two decimals on the wire, charging in, discharging out.
+        percent = round(10_000 * power_w / 2000.0)
+        written = [
+            v[0] - 65536 if v[0] > 32767 else v[0] for unit, _, v in sim.devices[0].writes if unit == 2
+        ]
+        assert written == [60, percent, -percent, 3]
+        later(sim, 61)
+        assert sim.plant.state.inverter_w[0] == 0.0
+        assert await port.write_inverter_w(power_w, MINUTE) == pytest.approx(power_w)
+        await port.release()
+        later(sim, 2)
+        assert sim.plant.state.inverter_w[0] == 0.0
+
+
+async def test_older_storage_without_a_reversion_time_is_monitored_only() -> None:
+    sim = simulated(replace(SITE, inverter_models="older"))
+    units = sim.devices[0].units[2]
+    assert isinstance(units, SunspecRegisters)
+    del units._control["InOutWRte_RvrtTms"]  # this device does not implement it
+    async with opened(sim, "in_process") as port:
+        with pytest.raises(WriteRefusedError, match="monitored only"):
+            await port.write_inverter_w(-100.0, MINUTE)
+        assert sim.plant.commands.inverter_w[0] == 0.0
 
 
 async def test_without_a_declared_inverter_its_power_is_refused() -> None:
