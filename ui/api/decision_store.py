@@ -96,13 +96,7 @@ class DecisionStore:
         cursor = await connection.execute("SELECT approver FROM approval WHERE plan_id = %s", [plan_id])
         if person_key(approver) in {person_key(row[0]) for row in await cursor.fetchall()}:
             return NotDecided(why="you have approved this plan already; it needs somebody else")
-        taken = await _one(connection, _TAKEN, [plan_id])
-        if taken is not None:
-            return NotDecided(
-                why=f"plan {taken[0]} runs at that time with {taken[1]} of its sites, so it cannot be sent any more:"
-                f" decline it and ask for a new plan, or abort {taken[0]} first"
-            )
-        return None
+        return await _taken(connection, plan_id)
 
     async def decline(self, plan_id: PlanId, *, who: str, reason: str, at: datetime) -> NotDecided | None:
         """Write one person's no; the plan is declined and the run that waits for it is told."""
@@ -183,6 +177,17 @@ class DecisionStore:
         async with self._pool.connection() as connection:
             row = await _one(connection, "SELECT mode, who, since FROM fleet_mode", [])
         return None if row is None else (row[0], row[1], row[2])
+
+
+async def _taken(connection: AsyncConnection, plan_id: PlanId) -> NotDecided | None:
+    """Return that another plan runs at that time with sites of this one, so that nothing would come of a yes."""
+    taken = await _one(connection, _TAKEN, [plan_id])
+    if taken is None:
+        return None
+    return NotDecided(
+        why=f"plan {taken[0]} runs at that time with {taken[1]} of its sites, so it cannot be sent any more:"
+        f" decline it and ask for a new plan, or abort {taken[0]} first"
+    )
 
 
 async def wake_run(connection: AsyncConnection, plan_id: str, *, who: str, key: str, at: datetime) -> None:

@@ -256,12 +256,14 @@ async def test_the_apis_role_can_neither_dispatch_nor_approve_by_status(world: W
 async def test_a_plan_whose_sites_another_runs_with_is_not_approved_and_that_is_said(world: World) -> None:
     running = await world.plan(one_person_plan("plan-runs"))
     waiting = await world.plan(one_person_plan("plan-waits"))
-    world.sql("UPDATE plan SET status = 'dispatched' WHERE plan_id = %s", running.plan_id)
+    for status in ("approved", "dispatched"):
+        world.sql("UPDATE plan SET status = %s WHERE plan_id = %s", status, running.plan_id)
     refused = await approve(world, "ann", waiting)
     assert refused.status_code == 409
     assert "plan plan-runs runs at that time with 1 of its sites" in refused.text
     assert "abort plan-runs first" in refused.text
-    # One that supersedes the running plan, or comes after it, is another matter.
-    world.sql("UPDATE plan SET supersedes = %s WHERE plan_id = %s", running.plan_id, waiting.plan_id)
-    assert (await approve(world, "ann", waiting)).status_code == 200
+    # One that takes over from the running plan is another matter, and so is one without its sites.
+    successor = await world.plan(replace(one_person_plan("plan-takes-over"), supersedes=running.plan_id))
+    assert (await approve(world, "ann", successor)).status_code == 200
     world.sql("UPDATE plan SET status = 'aborted' WHERE plan_id = %s", running.plan_id)
+    assert (await approve(world, "ann", waiting)).status_code == 200
