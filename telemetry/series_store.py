@@ -28,6 +28,9 @@ ROLLUP_METRICS = (
 )  # fmt: skip
 
 
+_UNITS = {"w": "W", "wh": "Wh", "v": "V", "a": "A", "c": "degC", "hz": "Hz", "frac": "1"}
+
+
 class Source(StrEnum):
     """What a series is made of."""
 
@@ -64,6 +67,11 @@ class DayTotal:
     completeness: float
 
 
+def unit_of(metric: str) -> str:
+    """Return the unit that a metric's name ends in."""
+    return _UNITS[metric.rpartition("_")[2]]
+
+
 def source_for(metric: str, start: datetime, end: datetime, points: int = MAX_POINTS) -> Source:
     """Return the finest source that a window needs: readings up to 2 days, hours beyond 31 days if there are enough.
 
@@ -74,10 +82,11 @@ def source_for(metric: str, start: datetime, end: datetime, points: int = MAX_PO
         return Source.READINGS
     if metric not in ROLLUP_METRICS:
         raise ValueError(f"no metric {metric!r}; one of {', '.join(ROLLUP_METRICS)}")
-    return _rolled_up(start, end, points)
+    return source_for_rollups(start, end, points)
 
 
-def _rolled_up(start: datetime, end: datetime, points: int) -> Source:
+def source_for_rollups(start: datetime, end: datetime, points: int) -> Source:
+    """Return which roll-ups a window needs: hours beyond 31 days, if there are enough of them."""
     length = end - start
     return Source.HOUR if length > QUARTERS_UP_TO and length // HOUR >= points else Source.ROLLUP
 
@@ -140,7 +149,7 @@ class SeriesStore:
         Raises:
             ValueError: No such metric there, an empty window, or more than `MAX_POINTS` points.
         """
-        source = source or _rolled_up(start, end, points)
+        source = source or source_for_rollups(start, end, points)
         if source is Source.READINGS:
             raise ValueError("readings of several sites are not of one instant: sum their roll-ups")
         query = sql.SQL(

@@ -242,6 +242,22 @@ async def test_a_series_of_several_sites_keeps_its_extremes_at_every_length(
     assert total[0].high == pytest.approx(2333.33 + 300.0, abs=0.01)
 
 
+async def test_a_series_takes_whole_quarter_hours_and_skips_gaps(
+    pool: AsyncConnectionPool[psycopg.AsyncConnection], ingest: Ingest
+) -> None:
+    values = [1.0, 3.0, None, 7.0, 9.0]
+    ingest.store(ROME, {NOW + k * STEP: w for k, w in enumerate(values) if w is not None})
+    ingest.roll_up(NOW + timedelta(hours=3))
+    found = await SeriesStore(pool).series(
+        "load_w", [ROME], NOW, NOW + 5 * STEP, points=3, source=Source.ROLLUP
+    )
+    assert found[ROME] == [
+        Point(at=NOW, mean=2.0, low=1.0, high=3.0),
+        Point(at=NOW + 3 * STEP, mean=7.0, low=7.0, high=7.0),
+        Point(at=NOW + 4 * STEP, mean=9.0, low=9.0, high=9.0),
+    ]
+
+
 def test_the_source_follows_from_the_window() -> None:
     day = timedelta(days=1)
     assert source_for("load_w", NOW, NOW + 2 * day) is Source.READINGS

@@ -317,7 +317,7 @@ class Series(Schema):
     subject_id: str
     metric: str
     unit: str
-    source: Literal["readings", "rollup"]
+    source: Literal["readings", "rollup", "rollup_hour"]
     start: datetime
     end: datetime
     at: list[datetime]

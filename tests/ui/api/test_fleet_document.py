@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 
 from edge.safety.limits import DayUse, FleetState, Limits, OperatingMode
-from telemetry.reading_store import Bucket
 from tests.edge.safety.examples import NOW, SITE, a_forecast, a_reading, a_site, a_status
 from tools.deps import Fleet as ToolFleet
 from tools.site_needs import lasting_h, needs_of, store_of
 from ui.api.fleet_document import autonomy_of, need_of, site_lines
 from ui.api.fleet_store import Band, SiteRow
-from ui.api.thinning import thin
 
 QUARTER = timedelta(minutes=15)
 
@@ -45,16 +43,6 @@ def test_the_store_is_the_planners() -> None:
     store = store_of(a_site(), a_reading())
     assert store is not None
     assert store.backup_wh == 11776.0
-
-
-def test_thinning_takes_whole_quarter_hours_and_skips_gaps() -> None:
-    values = [1.0, 3.0, None, 7.0, 9.0]
-    buckets = [
-        Bucket(start=NOW + step * QUARTER, value=value, completeness=1.0) for step, value in enumerate(values)
-    ]
-    thinned = thin(buckets, buckets, buckets, NOW, NOW + 5 * QUARTER, points=3)
-    assert thinned.at == [NOW, NOW + 3 * QUARTER, NOW + 4 * QUARTER]
-    assert (thinned.mean, thinned.low, thinned.high) == ([2.0, 7.0, 9.0], [1.0, 7.0, 9.0], [3.0, 7.0, 9.0])
 
 
 def a_row(load_w: float = 1024.0) -> SiteRow:

@@ -10,7 +10,8 @@ from fastapi import APIRouter, Query, Request, Response
 
 from telemetry.model.series import STEP
 from telemetry.model.site import FeederId, SiteId
-from telemetry.reading_store import MAX_POINTS, METRICS, RAW_METRICS
+from telemetry.reading_store import MAX_POINTS, RAW_METRICS
+from telemetry.series_store import ROLLUP_METRICS, SeriesStore, Source, source_for_rollups, unit_of
 from tools.outlook import floor_step
 from ui.api.access import Caller, IfNoneMatch, ServicesHere, may, tagged
 from ui.api.feeder_band import band_of
@@ -18,23 +19,18 @@ from ui.api.problems import ApiError, not_found
 from ui.api.roles import Role
 from ui.api.routes.registry import FeederIdPath, SiteIdPath
 from ui.api.schemas import FeederSeries, Instant, RowProblem, Series, Uploaded
-from ui.api.services import Services
-from ui.api.thinning import Thinned, thin, unit_of
 from ui.api.upload import Sender, Sorted, UploadError, shown, sort_rows, unpacked
 from ui.api.upload_store import store_upload
 
 router = APIRouter(prefix="/v1", tags=["telemetry"])
 MetricName = Literal[
     "load_w", "grid_w", "aux_ac_w", "pv_w", "rectifier_w", "battery_w", "meter_battery_w", "charge_wh", "discharge_wh",
-    "soc_frac", "bus_v", "battery_a", "battery_c", "ambient_c", "genset_w",
+    "load_wh", "grid_wh", "pv_wh", "soc_frac", "bus_v", "battery_a", "battery_c", "ambient_c", "genset_w",
 ]  # fmt: skip
 SourceName = Literal["auto", "readings", "rollup"]
 _RAW_UP_TO = timedelta(days=2)
 _LONGEST = timedelta(days=400)
 _LONGEST_FEEDER = timedelta(days=31)
-# A roll-up knows the extremes within a quarter of an hour of these only.
-_LOWEST = {"load_w": "load_w_min", "bus_v": "bus_v_min"}
-_HIGHEST = {"load_w": "load_w_max", "grid_w": "grid_w_max"}
 _BODY: dict[str, Any] = {
     "required": True,
     "content": {
@@ -147,54 +143,40 @@ async def site_series(
     end: EndQuery = None,
     points: Annotated[int, Query(ge=1, le=MAX_POINTS)] = 500,
     source: Annotated[
-        SourceName, Query(description="auto: readings up to 48 h, else quarter-hour roll-ups")
+        SourceName,
+        Query(
+            description="auto: readings up to 48 h, else quarter-hour roll-ups, beyond 31 days hourly ones"
+        ),
     ] = "auto",
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Show one metric of one site over time, thinned to at most `points`, extremes kept."""
     first, last = _span(services.clock.now(), start, end, _LONGEST)
     raw = source == "readings" or (source == "auto" and metric in RAW_METRICS and last - first <= _RAW_UP_TO)
-    if metric not in (RAW_METRICS if raw else METRICS):
+    if metric not in (RAW_METRICS if raw else ROLLUP_METRICS):
         where = "readings" if raw else "the roll-ups"
         raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, f"{metric} is not in {where}", field="metric")
-    series = await (_readings if raw else _rollup)(services, site_id, metric, first, last, points)
-    if not series.at and await services.views.registry_entry("site", site_id) is None:
+    chosen = Source.READINGS if raw else source_for_rollups(first, last, points)
+    found = (
+        await SeriesStore(services.pool).series(
+            metric, [SiteId(site_id)], first, last, points=points, source=chosen
+        )
+    )[SiteId(site_id)]
+    if not found and await services.views.registry_entry("site", site_id) is None:
         raise not_found("site", site_id)
     out = Series(
         subject_id=site_id,
         metric=metric,
         unit=unit_of(metric),
-        source="readings" if raw else "rollup",
+        source=chosen.value,
         start=first,
         end=last,
-        at=series.at,
-        mean=series.mean,
-        low=series.low,
-        high=series.high,
-    )
-    return tagged(out, if_none_match)
-
-
-async def _readings(
-    services: Services, site_id: str, metric: str, start: datetime, end: datetime, points: int
-) -> Thinned:
-    found = await services.readings.window(metric, SiteId(site_id), start, end, points)
-    return Thinned(
         at=[one.at for one in found],
         mean=[one.mean for one in found],
         low=[one.low for one in found],
         high=[one.high for one in found],
     )
-
-
-async def _rollup(
-    services: Services, site_id: str, metric: str, start: datetime, end: datetime, points: int
-) -> Thinned:
-    key = SiteId(site_id)
-    names = (metric, _LOWEST.get(metric, metric), _HIGHEST.get(metric, metric))
-    columns = {name: (await services.readings.buckets(name, [key], start, end))[key] for name in set(names)}
-    mean, low, high = (columns[name] for name in names)
-    return thin(mean, low, high, start, end, points)
+    return tagged(out, if_none_match)
 
 
 @router.get("/feeders/{feeder_id}/series", response_model=FeederSeries, **may(Role.VIEWER, 404))
