@@ -11,7 +11,7 @@ from typing import Protocol
 
 from pymodbus.constants import ExcCodes
 from pymodbus.framer import FramerType
-from pymodbus.server import ModbusTcpServer, ModbusTlsServer
+from pymodbus.server import ModbusSerialServer, ModbusTcpServer, ModbusTlsServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from edge.modbus.client import NoAnswerError, RefusedError
@@ -151,20 +151,32 @@ def _sim_device(devices: SiteDevices, unit: int, registers: Registers) -> SimDev
 
 
 class SiteServer:
-    """A Modbus TCP server for one simulated site, on 127.0.0.1; with a context inside TLS."""
+    """A Modbus TCP server for one simulated site, on 127.0.0.1, inside TLS with a context; or RTU on a serial line."""
 
     def __init__(
-        self, devices: SiteDevices, *, rtu_framing: bool = False, tls: SSLContext | None = None
+        self,
+        devices: SiteDevices,
+        *,
+        rtu_framing: bool = False,
+        tls: SSLContext | None = None,
+        serial: str = "",
     ) -> None:
         self._devices = devices
+        self._serial = serial
         self._tls = tls
         self._framer = FramerType.RTU if rtu_framing else FramerType.SOCKET
-        self._server: ModbusTcpServer | None = None
+        self._server: ModbusTcpServer | ModbusSerialServer | None = None
         self.port = 0
 
     async def start(self, port: int = 0) -> int:
-        """Listen on a port, a free one by default, and return it."""
+        """Listen on a port, a free one by default, and return it; on a serial line there is none."""
         units = [_sim_device(self._devices, unit, regs) for unit, regs in self._devices.units.items()]
+        if self._serial:
+            self._server = ModbusSerialServer(
+                units, framer=FramerType.RTU, port=self._serial, baudrate=115_200
+            )
+            await self._server.serve_forever(background=True)
+            return 0
         self.port = port or _free_port()
         address = ("127.0.0.1", self.port)
         if self._tls is None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
+from time import monotonic
 
 import pytest
 
@@ -104,3 +105,22 @@ async def test_nobody_listening_is_a_time_out_not_a_hang() -> None:
     with pytest.raises(DeviceTimeoutError):
         async with asyncio.timeout(3.0):
             await lonely.read(0, 1)
+
+
+async def test_each_retry_waits_twice_as_long_as_the_one_before() -> None:
+    memory = Memory()
+    memory.fails = 3
+    patient = Patience(retries=3, back_off=timedelta(milliseconds=20))
+    began_s = monotonic()
+    await Device("d", Connection(memory), 1, patient).read(0, 1)
+    assert monotonic() - began_s >= 0.02 + 0.04 + 0.08
+    assert len(memory.calls) == 4
+
+
+async def test_a_write_that_is_retried_stays_whole_between_others() -> None:
+    memory = Memory()
+    memory.fails = 1
+    shared = Connection(memory)
+    one, two = Device("a", shared, 1, QUICK), Device("b", shared, 2, QUICK)
+    await asyncio.gather(one.write("p", 20, [1]), two.write("p", 30, [2]))
+    assert memory.calls == ["write 20", "write 20", "read 20+1", "write 30", "read 30+1"]

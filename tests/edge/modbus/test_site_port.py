@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 from pathlib import Path
 
 import msgspec
@@ -352,3 +353,67 @@ def test_a_misspelt_key_in_a_device_list_is_an_error() -> None:
     }
     with pytest.raises(msgspec.ValidationError, match="hots"):
         msgspec.convert(raw, PortSpec)
+
+
+async def test_the_quick_look_is_one_request_and_agrees_with_the_scan() -> None:
+    sim = simulated()
+    async with opened(sim, "tcp") as port:
+        quick, sample = await port.read_quick(), await port.read()
+        assert quick.bus_v == pytest.approx(sample.bus_v)
+        assert quick.battery_w == pytest.approx(sample.battery_w, abs=10.0)  # that is in whole watts
+        assert quick.battery_w > 500.0  # 90 % full and charging
+
+
+async def test_a_voltage_is_moved_only_under_a_timer_that_runs() -> None:
+    sim = simulated()
+    async with opened(sim, "tcp") as port:
+        with pytest.raises(WriteRefusedError, match="must be armed first"):
+            await port.move_rectifier_v(50.0)
+        assert sim.plant.commands.rectifier_v[0] == pytest.approx(54.4)
+        await port.write_rectifier_v(50.0, timedelta(seconds=10))
+        writes = len(sim.devices[0].writes)
+        assert await port.move_rectifier_v(49.5) == pytest.approx(49.5)
+        assert len(sim.devices[0].writes) == writes + 1  # the timer is not armed anew
+        later(sim, 9)
+        with pytest.raises(WriteRefusedError, match="must be armed first"):
+            await port.move_rectifier_v(49.0)
+        for volts in (46.9, 56.1):
+            with pytest.raises(WriteRefusedError, match="outside"):
+                await port.move_rectifier_v(volts)
+
+
+async def test_frequency_is_offered_with_the_resolution_of_whoever_measures_it(tmp_path: Path) -> None:
+    async with opened(simulated(), "in_process") as port:
+        assert port.capabilities.frequency_step_hz == pytest.approx(0.01)  # the meter, 203
+    sim = simulated()
+    spec = sim.port_spec(0)
+    alone = msgspec.structs.replace(spec, devices=spec.devices[:1])
+    async with opened(sim, "in_process", alone) as port:
+        assert port.capabilities.frequency_step_hz is None
+        with pytest.raises(DeviceError, match="no device measures frequency"):
+            await port.read_grid_hz()
+    text = files("edge.modbus").joinpath("profiles/example_fine.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "own_meter.yaml"
+    path.write_text(
+        text.replace(
+            "points:\n", "points:\n  grid_hz: {address: 99, type: uint16, scale: 0.1, unit: Hz}\n", 1
+        )
+    )
+    own = msgspec.structs.replace(
+        alone, devices=[msgspec.structs.replace(alone.devices[0], profile=str(path))]
+    )
+    async with opened(simulated(), "in_process", own) as port:
+        assert port.capabilities.frequency_step_hz == pytest.approx(0.1)  # too coarse for any reserve
+
+
+async def test_modules_stand_by_by_mask_and_phases_are_read_from_the_meter() -> None:
+    sim = simulated()
+    async with opened(sim, "tcp") as port:
+        assert await port.write_modules_off(0b100) == 0b100
+        later(sim, 2)
+        sample = await port.read()
+        assert sample.modules_off == 0b100
+        assert sum(sample.phase_w) == pytest.approx(sample.grid_w, abs=3.0)
+        assert sample.phase_w[2] == pytest.approx(0.0, abs=1.0)  # the third module is off
+        with pytest.raises(WriteRefusedError, match="outside"):
+            await port.write_modules_off(65536)
