@@ -5,14 +5,9 @@ as screens do; then as fast as they can, which says where it ends.
 """
 
 import asyncio
-import base64
 import os
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from math import ceil
@@ -22,22 +17,8 @@ from typing import Any
 
 import psycopg
 
-from edge.simulator.registry import simulated_fleet
-from telemetry.db import migrate, open_async_pool, provision_roles
-from telemetry.model.series import QUANTILES, Forecast, Quantity
-from telemetry.registry_store import RegistryStore
-from tools.forecasting.forecast_store import ForecastStore
-from ui.api.account_store import AccountStore, Token
-from ui.api.passwords import make_token, token_hash
-from ui.api.roles import PrincipalKind, Role
-from ui.bench.api_store import copy_forecast, fill_readings, move_loads
-from ui.ops.files import private_folder
-from ui.ops.policy_file import write_demo_policy
-from ui.ops.ports import free_port
-from ui.ops.postgres import NOT_DURABLE, TUNED, EmbeddedPostgres
-from ui.ops.provision_store import provision_mode
-from ui.ops.secrets import DatabaseRole, SecretStore
-from ui.settings import API_PORT, DATABASE_URL, POLICY_FILE, READY_FILE, SESSION_SECRET_FILE
+from ui.bench.api_store import move_loads
+from ui.bench.api_world import api_world
 
 GOAL_MS = 100.0
 GOAL_STATE_CPU_MS = 2.0
@@ -99,18 +80,17 @@ def run(
         seconds: Of each part.
         dense_sites: Sites with a day of readings, one in 10 s: those whose window is asked for.
     """
-    with tempfile.TemporaryDirectory() as name:
-        folder = private_folder(Path(name) / "bench")
-        secrets = SecretStore(folder / "secrets")
-        passwords = secrets.database_passwords()
-        with EmbeddedPostgres(
-            private_folder(folder / "postgres"), passwords, settings={**TUNED, **NOT_DURABLE}
-        ) as server:
-            tokens, rows = _fill(server.dsn(), passwords, seed, sites, readers, dense_sites)
-            with _serving(folder, secrets, server.dsn(DatabaseRole.API)) as (port, pid):
-                figures = asyncio.run(_measure(server.dsn(), port, pid, tokens, seed, seconds, dense_sites))
+    with api_world(seed, sites, readers, dense_sites) as world:
+        figures = asyncio.run(
+            _measure(world.owner_dsn, world.port, world.pid, world.tokens, seed, seconds, dense_sites)
+        )
     return {
-        "figures": {"api_sites": sites, "api_readers_count": readers, "api_raw_rows_count": rows, **figures},
+        "figures": {
+            "api_sites": sites,
+            "api_readers_count": readers,
+            "api_raw_rows_count": world.rows,
+            **figures,
+        },
         "goals": {
             key: {"op": "<", "value": GOAL_MS, "gating": True}
             for key in ("api_latest_state_p95_ms", "api_site_window_p95_ms")
@@ -121,86 +101,6 @@ def run(
             "api_site_window_cpu_ms": {"op": "<", "value": GOAL_WINDOW_CPU_MS, "gating": True},
         },
     }
-
-
-def _fill(
-    owner_dsn: str, passwords: dict[str, str], seed: int, sites: int, readers: int, dense_sites: int
-) -> tuple[list[str], int]:
-    now = datetime.now(UTC)
-    provision_roles(owner_dsn, passwords)
-    migrate(owner_dsn, applied_at=now)
-    tokens = asyncio.run(_fill_registry(owner_dsn, seed, sites, readers, now))
-    with psycopg.connect(owner_dsn, autocommit=True) as owner:
-        provision_mode(owner, now)
-        rows = fill_readings(owner, now=now, dense_sites=dense_sites, every=timedelta(seconds=10))
-        copy_forecast(owner, "cbs-0001")
-    return tokens, rows
-
-
-async def _fill_registry(owner_dsn: str, seed: int, sites: int, readers: int, now: datetime) -> list[str]:
-    fleet = simulated_fleet(sites, seed=seed, epoch=now)
-    pool = await open_async_pool(owner_dsn, application_name="cellwatt-bench")
-    try:
-        registry, accounts = RegistryStore(pool), AccountStore(pool)
-        await registry.put_feeders(fleet.feeders, who="bench", at=now)
-        await registry.put_sites(fleet.sites, who="bench", at=now)
-        rows = tuple(tuple([1800.0 + 40.0 * q] * _STEPS) for q in range(len(QUANTILES)))
-        await ForecastStore(pool).put(
-            [
-                Forecast(
-                    subject_id="cbs-0001",
-                    quantity=Quantity.LOAD_W,
-                    made_at=now,
-                    start=now.replace(minute=now.minute // 15 * 15, second=0, microsecond=0),
-                    values_w=rows,
-                    cumulative_wh=rows,
-                    model="bench",
-                    version="1",
-                )
-            ]
-        )
-        tokens = [make_token() for _ in range(readers)]
-        for number, secret in enumerate(tokens):
-            token = Token(
-                token_id="",
-                label=f"reader-{number}",
-                kind=PrincipalKind.SERVICE,
-                subject="",
-                role=Role.VIEWER,
-                expires_at=now + timedelta(days=1),
-                revoked_at=None,
-            )
-            await accounts.add_token(token_hash(secret), token, who="bench", at=now)
-    finally:
-        await pool.close()
-    return tokens
-
-
-@contextmanager
-def _serving(folder: Path, secrets: SecretStore, dsn: str) -> Iterator[tuple[int, int]]:
-    """Run the API's process until the end of the block, and give its port and process id."""
-    port, ready, policy = free_port(8000), folder / "ready", folder / "policy.toml"
-    write_demo_policy(policy)
-    secret = folder / "session"
-    secret.write_text(base64.b64encode(secrets.session_secret()).decode())
-    env = {
-        "PATH": os.environ.get("PATH", ""),
-        DATABASE_URL: dsn,
-        API_PORT: str(port),
-        POLICY_FILE: str(policy),
-        SESSION_SECRET_FILE: str(secret),
-        READY_FILE: str(ready),
-    }
-    with subprocess.Popen([sys.executable, "-m", "ui.cli", "api"], env=env) as process:
-        try:
-            give_up_s = time.monotonic() + _READY_WITHIN_S
-            while not ready.exists():
-                if process.poll() is not None or time.monotonic() > give_up_s:
-                    raise RuntimeError("the API did not start")
-                time.sleep(0.05)
-            yield port, process.pid
-        finally:
-            process.terminate()
 
 
 async def _measure(

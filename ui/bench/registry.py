@@ -63,6 +63,13 @@ def benchmarks() -> tuple[Benchmark, ...]:
         ),
         Benchmark(
             kind="bench",
+            name="console",
+            summary="the console in a real browser: first useful content, and changing pages",
+            simulated=True,
+            run=_console,
+        ),
+        Benchmark(
+            kind="bench",
             name="knowledge",
             summary="the library: how often a question finds its page, by three methods, and the time of a search",
             simulated=True,
@@ -300,6 +307,17 @@ def _api(request: Request, progress: Progress) -> Raw:
     else:
         raw = run(request.seed, request.sites or 5_000, **tell)
     return reported(raw, "api_latest_state_p95_ms", "api_site_window_p95_ms")
+
+
+def _console(request: Request, progress: Progress) -> Raw:
+    from ui.bench.console import run
+
+    tell = telling(run, progress)
+    if request.small:
+        raw = run(request.seed, request.sites or 500, loads=2, rounds=1, **tell)
+    else:
+        raw = run(request.seed, request.sites or 5_000, **tell)
+    return reported(raw, "console_first_content_median_s", "console_slowest_page_median_s")
 
 
 def _ingest(request: Request, progress: Progress) -> Raw:
