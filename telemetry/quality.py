@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from telemetry.balance import contradictions
 from telemetry.model.reading import FieldQuality, Reading, Verdict
 
 
@@ -53,9 +54,6 @@ RANGES: Mapping[str, Range] = {
     "fuel_frac": Range(low=0.0, high=1.0, slip=_PERCENT),
 }
 FUTURE_TOLERANCE = timedelta(seconds=60)
-BALANCE_TOLERANCE_W = 150.0
-BALANCE_TOLERANCE_FRAC = 0.08
-WORST_RECTIFIER_EFFICIENCY = 0.70  # at light load a shelf is far below its rated 0.96
 
 
 def judge(reading: Reading, now: datetime) -> Reading:
@@ -83,7 +81,7 @@ def judge(reading: Reading, now: datetime) -> Reading:
         name: None for name, doubt in doubts.items() if doubt.verdict is Verdict.BAD and name != "at"
     }
     cleaned = replace(reading, **bad) if bad else reading
-    doubts.update(_imbalance(cleaned))
+    doubts |= {name: doubt for name, doubt in contradictions(cleaned).items() if name not in doubts}
     return replace(cleaned, quality=doubts) if doubts else cleaned
 
 
@@ -102,28 +100,3 @@ def _why(value: float, allowed: Range) -> str:
     if slip is not None and slip.low <= value / slip.factor <= slip.high:
         return f"unit slip, {slip.name}"
     return f"outside {allowed.low:g}..{allowed.high:g}"
-
-
-def _imbalance(reading: Reading) -> dict[str, FieldQuality]:
-    found: dict[str, FieldQuality] = {}
-    rectifier_w, load_w, battery_w = reading.rectifier_w, reading.load_w, reading.battery_w
-    if rectifier_w is None or load_w is None:
-        return found
-    tolerance_w = BALANCE_TOLERANCE_W + BALANCE_TOLERANCE_FRAC * max(load_w, rectifier_w)
-    if battery_w is not None:
-        miss_w = rectifier_w + (reading.pv_w or 0.0) - load_w - battery_w
-        if not abs(miss_w) <= tolerance_w:
-            found["rectifier_w"] = FieldQuality(
-                verdict=Verdict.SUSPECT, reason=f"DC balance misses {miss_w:.0f} W"
-            )
-    if reading.grid_w is not None and reading.mains_ok and not reading.genset_w:
-        through_w = reading.grid_w - (reading.aux_ac_w or 0.0)
-        if (
-            not rectifier_w - tolerance_w
-            <= through_w
-            <= rectifier_w / WORST_RECTIFIER_EFFICIENCY + tolerance_w
-        ):
-            found["grid_w"] = FieldQuality(
-                verdict=Verdict.SUSPECT, reason=f"AC balance: {through_w:.0f} W in for {rectifier_w:.0f} W DC"
-            )
-    return found

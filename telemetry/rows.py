@@ -11,14 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from msgspec.structs import astuple
 
+from telemetry.balance import contradicted
 from telemetry.model.reading import Reading
-from telemetry.quality import (
-    BALANCE_TOLERANCE_FRAC,
-    BALANCE_TOLERANCE_W,
-    FUTURE_TOLERANCE,
-    RANGES,
-    WORST_RECTIFIER_EFFICIENCY,
-)
+from telemetry.quality import FUTURE_TOLERANCE, RANGES
 from telemetry.wire import ReadingWire
 
 FLOATS = (
@@ -76,7 +71,9 @@ def is_doubtful(
     with np.errstate(invalid="ignore"):
         doubt = ((values < _LOW) | (values > _HIGH)).any(axis=1)
         doubt |= np.isnan(values).all(axis=1)
-        doubt |= _imbalanced(values, np.array([wire.mains_ok is True for wire in wires]))
+        mains = [wire.mains_ok for wire in wires]
+        there, absent = (np.array([each is said for each in mains]) for said in (True, False))
+        doubt |= contradicted(lambda name: values[:, _AT[name]], there, absent)
     doubt |= ahead_s > _FUTURE_S
     strings = RANGES["battery_a"]
     for place, wire in enumerate(wires):
@@ -88,18 +85,3 @@ def is_doubtful(
 def days_of(at_s: npt.NDArray[np.float64]) -> set[date]:
     """Return the days of UTC that instants (s since 1970) fall on."""
     return {date.fromordinal(_DAY_1970 + day) for day in np.unique(at_s // 86_400.0).astype(int).tolist()}
-
-
-def _imbalanced(values: npt.NDArray[np.float64], mains_ok: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """As `quality._imbalance`; a comparison with NaN is false: what is not measured cannot be out of balance."""
-    rectifier_w, load_w = values[:, _AT["rectifier_w"]], values[:, _AT["load_w"]]
-    battery_w, grid_w = values[:, _AT["battery_w"]], values[:, _AT["grid_w"]]
-    pv_w, aux_w, genset_w = (np.nan_to_num(values[:, _AT[name]]) for name in ("pv_w", "aux_ac_w", "genset_w"))
-    tolerance_w = BALANCE_TOLERANCE_W + BALANCE_TOLERANCE_FRAC * np.maximum(load_w, rectifier_w)
-    through_w = grid_w - aux_w
-    dc: npt.NDArray[np.bool_] = np.abs(rectifier_w + pv_w - load_w - battery_w) > tolerance_w
-    ac = (through_w < rectifier_w - tolerance_w) | (
-        through_w > rectifier_w / WORST_RECTIFIER_EFFICIENCY + tolerance_w
-    )
-    unbalanced: npt.NDArray[np.bool_] = dc | (ac & mains_ok & (genset_w == 0.0))
-    return unbalanced

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from telemetry.balance import TOLERANCE_FRAC, TOLERANCE_W
 from telemetry.order import Doubt, Stamped, Track, follow
-from telemetry.quality import BALANCE_TOLERANCE_FRAC, BALANCE_TOLERANCE_W
 from telemetry.rows import FLOATS
 
 STUCK_AFTER = 12  # readings with the same value: two minutes at one in ten seconds
@@ -173,7 +173,7 @@ def _stuck(
         value = measured[:, -1]
         moved = should.max(axis=1) - should.min(axis=1)
         same = (measured == value[:, None]).all(axis=1) & (np.abs(value) > _STUCK_LEAST_W)
-        tolerance_w = BALANCE_TOLERANCE_W + BALANCE_TOLERANCE_FRAC * np.abs(value)
+        tolerance_w = TOLERANCE_W + TOLERANCE_FRAC * np.abs(value)
         reason = f"stuck: the same value {STUCK_AFTER} times while the power balance moved"
         found.append((name, reason, recent & same & (moved > tolerance_w)))
     return found

@@ -62,7 +62,12 @@ def test_a_load_that_stays_while_the_balance_moves_is_stuck_from_the_twelfth_rea
 
 def test_a_rectifier_at_its_limit_is_not_stuck() -> None:
     # The battery gives what the load takes beyond 2,016 W: the balance holds.
-    series = _series(*({"load_w": 2000.0 + 50 * k, "battery_w": 16.0 - 50.0 * k} for k in range(15)))
+    series = _series(
+        *(
+            {"load_w": 2000.0 + 50 * k, "battery_w": 16.0 - 50.0 * k, "battery_a": (16.0 - 50.0 * k) / 54.4}
+            for k in range(15)
+        )
+    )
     assert _watched(series, 5) == {}
 
 
