@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from langgraph.runtime import Runtime
 
 from agents.deps import AgentDeps
+from agents.embedded import CANNOT
 from agents.fixed import FIXED
-from agents.grounding import Grounded, ground
+from agents.grounding import Grounded, claims_of, ground
 from agents.model_client import Choice
 from agents.plan import earliest_start
 from agents.policy import LABEL
@@ -16,7 +17,6 @@ from agents.steps import call, choose, noted, show
 from tools.goal import PlanGoal
 
 _NOTHING_LEFT = "I have no tool result that would support an answer."
-_KNOW_OF_DISPATCH = {"dispatch_request", "compare_plans", "explain_rejection", "fleet_state"}
 
 
 async def converse(state: State, runtime: Runtime[AgentDeps]) -> State:
@@ -65,7 +65,7 @@ def _named_first(names: Iterable[str], text: str, most: int) -> list[str]:
 async def _answer(choice: Choice, state: State, facts: dict[str, object], deps: AgentDeps) -> State:
     """Return the answer; what no tool result supports is asked to be repaired once, then dropped."""
     text = _text(choice)
-    if text in FIXED:
+    if text in FIXED or text == CANNOT:
         return {"stage": "answered", "message": text}
     steps = state.get("steps", [])
     found, notes = _ground(text, steps), noted(choice)
@@ -88,4 +88,4 @@ def _text(choice: Choice) -> str:
 
 def _ground(text: str, steps: list[Step]) -> Grounded:
     results = [step.get("result", step.get("error")) for step in steps]
-    return ground(text, results, may_claim=any(step["tool"] in _KNOW_OF_DISPATCH for step in steps))
+    return ground(text, results, claims=claims_of(steps))

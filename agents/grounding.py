@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from math import isclose
+from typing import Any
 
 _SENTENCE = re.compile(r"[^.!?\n]+(?:[.!?](?=\d)[^.!?\n]*)*[.!?]*|\n")
 _ID = re.compile(r"\b[A-Za-z]+(?:[-_][A-Za-z0-9]+)*[-_]\d[A-Za-z0-9_-]*\b|\bplan-[A-Za-z0-9_-]+\b")
@@ -14,9 +15,26 @@ _DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(
 _DAY = re.compile(r"\b(\d{1,2}) (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\w*\b")
 _NUMBER = re.compile(r"(?<![\w.])[-+−]?\d+(?:[ ,]\d{3})*(?:\.\d+)?")
 _CLAIM = re.compile(  # that something happened; not that it may, must or should
-    r"\b(?:was|were|is|are|been|have|has|I|we)\s+(?:\w+\s+)?(?:dispatched|approved|authorised|executed|sent|aborted)\b",
+    r"\b(?:was|were|is|are|been|have|has|had|I|we|just|now|now\s+being)\s+(?:(?!not\b)\w+\s+)?"
+    r"(dispatched|approved|authorised|authorized|executed|sent|aborted|stopped|started|changed|completed)\b",
     re.IGNORECASE,
 )
+_NOT = re.compile(
+    r"(?:\b(?:not|never|nobody|nothing|cannot|unless|until)|n't)\b(?:\s+\S+){0,3}\s*$", re.IGNORECASE
+)
+_LINK = re.compile(r"\b(?:https?://|www\.)\S+|!?\[[^\]]*\]\([^)]*\)", re.IGNORECASE)
+# What a plan's status or control's answer lets an answer say of it.
+_SAYS: Mapping[str, frozenset[str]] = {
+    "approved": frozenset({"approved"}),
+    "authorised": frozenset({"authorised", "authorized"}),
+    "dispatched": frozenset({"approved", "authorised", "authorized", "dispatched", "sent", "started"}),
+    "completed": frozenset(
+        {"approved", "authorised", "authorized", "dispatched", "sent", "started", "executed", "completed"}
+    ),
+    "aborted": frozenset({"aborted", "stopped"}),
+}
+_STATUS_OF = ("status", "control")
+_KNOW_OF_DISPATCH = frozenset({"dispatch_request", "compare_plans", "explain_rejection"})
 _SCALES = (1.0, 1e3, 1e-3, 1e6, 1e-6, 100.0, 0.01, 60.0, 1.0 / 60.0)  # units and percent; hours and minutes
 
 
@@ -81,16 +99,35 @@ def evidence_of(results: Iterable[object]) -> Evidence:
     )
 
 
-def ground(text: str, results: Iterable[object], *, may_claim: bool = True) -> Grounded:
+def claims_of(steps: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """Return what an answer may say has happened: only what a tool that knows of plans has told as a plan's status."""
+    said: set[str] = set()
+    for step in steps:
+        result = step.get("result")
+        if step.get("tool") not in _KNOW_OF_DISPATCH or not isinstance(result, Mapping):
+            continue
+        plans = result.get("plans", ())
+        for one in (result, *(plans if isinstance(plans, Sequence) else ())):
+            if isinstance(one, Mapping):
+                for key in _STATUS_OF:
+                    said |= _SAYS.get(str(one.get(key)), frozenset())
+    return frozenset(said)
+
+
+def ground(text: str, results: Iterable[object], *, claims: frozenset[str] | None = None) -> Grounded:
     """Return the text without the sentences that say what no tool said.
 
     Args:
         text: The answer.
         results: What the tools of this run returned.
-        may_claim: Whether a tool that knows about approvals and dispatch was asked; if not, no sentence may speak of
-            anything being approved, dispatched or sent.
+        claims: What may be said to have happened (`claims_of`): no other sentence may speak of anything having been
+            approved, dispatched, sent and so on; None: whatever is said (for a text that code has made).
+
+    A sentence that carries the citation of a passage of the library may also use the numbers and ids of that passage:
+    it is the document that says so, and the reader sees which. A link that no result holds goes out with its sentence.
     """
-    evidence = evidence_of(results)
+    known_results = list(results)
+    evidence, passages = evidence_of(known_results), passages_of(known_results)
     quoted: list[str] = []
     for known in evidence.texts:
         if known in text and not _ID.fullmatch(known):
@@ -102,7 +139,7 @@ def ground(text: str, results: Iterable[object], *, may_claim: bool = True) -> G
         bare = sentence.strip()
         if not bare:
             kept.append("\n" if sentence == "\n" else "")
-        elif missing_in(bare, evidence) or (not may_claim and _CLAIM.search(bare)):
+        elif _unsupported(bare, _restored(bare, quoted), evidence, passages) or _claims_more(bare, claims):
             dropped.append(_restored(bare, quoted))
         else:
             kept.append(sentence)
@@ -111,6 +148,36 @@ def ground(text: str, results: Iterable[object], *, may_claim: bool = True) -> G
         dropped=tuple(dropped),
         sentences=len(dropped) + sum(bool(part.strip()) for part in kept),
     )
+
+
+def passages_of(results: Iterable[object]) -> Mapping[str, str]:
+    """Return the passages that the library gave, by citation."""
+    found: dict[str, str] = {}
+    for result in results:
+        passages = result.get("passages", ()) if isinstance(result, Mapping) else ()
+        for one in passages if isinstance(passages, Sequence) else ():
+            if isinstance(one, Mapping) and "cite" in one:
+                found[str(one["cite"])] = (
+                    f"{one.get('title', '')} {one.get('section', '')} {one.get('text', '')}"
+                )
+    return found
+
+
+def _unsupported(bare: str, whole: str, evidence: Evidence, passages: Mapping[str, str]) -> bool:
+    """Whether a sentence holds a number, an id or a link that nothing supports; `bare` has its quotations taken out."""
+    if _LINK.search(bare):
+        return True
+    missing = missing_in(bare, evidence)
+    if not missing:
+        return False
+    cited = " ".join(text for cite, text in passages.items() if cite in whole)
+    return not all(re.search(rf"(?<![\w.]){re.escape(one)}(?![\w]|\.\d)", cited) for one in missing)
+
+
+def _claims_more(bare: str, claims: frozenset[str] | None) -> bool:
+    if claims is None or (found := _CLAIM.search(bare)) is None:
+        return False
+    return found[1].lower() not in claims and _NOT.search(bare[: found.start(1)]) is None
 
 
 def _restored(text: str, quoted: Sequence[str]) -> str:

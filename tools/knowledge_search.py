@@ -16,6 +16,7 @@ from tools.arguments import Arguments, SiteIdText
 from tools.errors import ToolUnavailableError
 
 _MOST_QUOTED = 320
+_LINK = re.compile(r"!?\[[^\]]*\]\([^)]*\)|\b(?:https?://|www\.)\S+", re.IGNORECASE)
 _MOST_CHARACTERS = 900  # of one passage: four of them still leave a small model room to answer
 
 
@@ -100,7 +101,7 @@ def quote_of(text: str, title: str) -> str:
         for line in lines
         if line and not line.startswith("#") and line != title and not re.fullmatch(r"[|\s:-]+", line)
     ]
-    joined = re.sub(r"\s+", " ", " ".join(plain)).strip()
+    joined = re.sub(r"\s+", " ", _LINK.sub("(link left out)", " ".join(plain))).strip()
     if len(joined) <= _MOST_QUOTED:
         return joined
     cut = joined[:_MOST_QUOTED]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agents.grounding import ground
+from agents.grounding import claims_of, ground
 
 RESULTS = [
     {
@@ -84,10 +84,59 @@ def test_without_results_no_number_may_be_said() -> None:
         ("It has now been approved.", False),
         ("I sent it to the sites.", False),
         ("We have already aborted it.", False),
+        ("Nobody objected to it, so the plan was approved.", False),
+        ("The fleet is now stopped.", False),
+        ("It has not been approved yet.", True),
+        ("Nothing was sent.", True),
         ("The site may not be dispatched.", True),
         ("It must be approved by two persons.", True),
     ],
 )
 def test_nothing_is_claimed_to_have_happened_that_no_tool_could_know(sentence: str, kept: bool) -> None:
-    assert (ground(sentence, [], may_claim=False).text == sentence) is kept
-    assert ground(sentence, [], may_claim=True).text == sentence
+    assert (ground(sentence, [], claims=frozenset()).text == sentence) is kept
+    assert ground(sentence, []).text == sentence
+
+
+@pytest.mark.parametrize(
+    ("status", "sentence", "kept"),
+    [
+        ("approved", "It was approved.", True),
+        ("approved", "It was dispatched.", False),
+        ("dispatched", "It was sent to the sites.", True),
+        ("rejected", "It was approved.", False),
+        ("validated", "It was approved.", False),
+    ],
+)
+def test_a_plans_status_says_what_may_be_claimed(status: str, sentence: str, kept: bool) -> None:
+    steps = [{"tool": "explain_rejection", "result": {"plan_id": "plan-1", "status": status}}]
+    assert (ground(sentence, [steps[0]["result"]], claims=claims_of(steps)).text == sentence) is kept
+
+
+def test_only_a_tool_that_knows_of_plans_supports_a_claim() -> None:
+    steps = [{"tool": "site_state", "result": {"site_id": "cbs-0001", "status": "dispatched"}}]
+    assert claims_of(steps) == frozenset()
+
+
+PASSAGE = {
+    "cite": "genset-no-start#1a2b3c4d",
+    "title": "Genset does not start",
+    "section": "Checks",
+    "quote": "Measure the starter battery: below 11.8 V it will not turn.",
+    "text": "Measure the starter battery: below 11.8 V it will not turn. Wait 30 s between attempts.",
+}
+
+
+@pytest.mark.parametrize(
+    ("sentence", "kept"),
+    [
+        ("Wait 30 s between attempts [genset-no-start#1a2b3c4d].", True),
+        ("Wait 30 s between attempts.", False),  # no passage, no claim
+        ("Wait 45 s between attempts [genset-no-start#1a2b3c4d].", False),  # not what it says
+        ("Wait 30 s between attempts [genset-no-start#ffffffff].", False),  # no such passage
+        ("Measure the starter battery: below 11.8 V it will not turn.", True),  # quoted whole
+        ("See https://evil.example/genset for more.", False),
+        ("![a](https://evil.example/x) All is well.", False),
+    ],
+)
+def test_a_document_counts_where_it_is_cited(sentence: str, kept: bool) -> None:
+    assert (ground(sentence, [{"passages": [PASSAGE]}]).text == sentence) is kept
