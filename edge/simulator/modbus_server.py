@@ -16,6 +16,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from edge.modbus.client import NoAnswerError, RefusedError
 from edge.modbus.profile import Profile
+from edge.simulator.modbus_tcp import SiteProtocol
 from edge.simulator.plant import Plant
 from edge.simulator.registers import (
     RECTIFIER_UNIT,
@@ -69,6 +70,14 @@ class SiteDevices:
         """Whether a request has to wait for its answer."""
         return self.delay_s > 0.0 or not self._answering.is_set()
 
+    def unit(self, number: int) -> Registers | None:
+        """Return a unit, if there is one of that number."""
+        return self.units.get(number)
+
+    def note_write(self, number: int, address: int, values: Sequence[int]) -> None:
+        """Remember what was taken."""
+        self.writes.append((number, address, tuple(values)))
+
     async def until_answering(self) -> None:
         """Wait while the devices are silent, then for as long as they are slow."""
         await self._answering.wait()
@@ -107,7 +116,7 @@ class InProcessLink:
             registers.write(address, values)
         except (IllegalAddressError, IllegalValueError, DeviceBusyError) as error:
             raise RefusedError(f"{type(error).__name__} {error}") from error
-        self._devices.writes.append((unit, address, tuple(values)))
+        self._devices.note_write(unit, address, values)
 
     async def close(self) -> None:
         return
@@ -129,7 +138,7 @@ async def _act(
     try:
         if values is not None:
             registers.write(address, [int(v) for v in values])
-            devices.writes.append((unit, address, tuple(int(v) for v in values)))
+            devices.note_write(unit, address, [int(v) for v in values])
         elif function in _READS:
             current[address - start : address - start + count] = registers.read(address, count)
     except IllegalAddressError:
@@ -151,7 +160,10 @@ def _sim_device(devices: SiteDevices, unit: int, registers: Registers) -> SimDev
 
 
 class SiteServer:
-    """A Modbus TCP server for one simulated site, on 127.0.0.1, inside TLS with a context; or RTU on a serial line."""
+    """A Modbus TCP server for one simulated site, on 127.0.0.1, inside TLS with a context; or RTU on a serial line.
+
+    Plain TCP is our own lean server (`modbus_tcp.py`), for hundreds of sites in a process; the others are pymodbus'.
+    """
 
     def __init__(
         self,
@@ -164,12 +176,16 @@ class SiteServer:
         self._devices = devices
         self._serial = serial
         self._tls = tls
-        self._framer = FramerType.RTU if rtu_framing else FramerType.SOCKET
+        self._rtu_framing = rtu_framing
         self._server: ModbusTcpServer | ModbusSerialServer | None = None
+        self._lean: asyncio.Server | None = None
+        self._opened: set[asyncio.Transport] = set()
         self.port = 0
 
     async def start(self, port: int = 0) -> int:
         """Listen on a port, a free one by default, and return it; on a serial line there is none."""
+        if not (self._serial or self._rtu_framing or self._tls is not None):
+            return await self._start_lean(port)
         units = [_sim_device(self._devices, unit, regs) for unit, regs in self._devices.units.items()]
         if self._serial:
             self._server = ModbusSerialServer(
@@ -179,11 +195,19 @@ class SiteServer:
             return 0
         self.port = port or _free_port()
         address = ("127.0.0.1", self.port)
+        framer = FramerType.RTU if self._rtu_framing else FramerType.SOCKET
         if self._tls is None:
-            self._server = ModbusTcpServer(units, framer=self._framer, address=address)
+            self._server = ModbusTcpServer(units, framer=framer, address=address)
         else:
-            self._server = ModbusTlsServer(units, framer=self._framer, address=address, sslctx=self._tls)
+            self._server = ModbusTlsServer(units, framer=framer, address=address, sslctx=self._tls)
         await self._server.serve_forever(background=True)
+        return self.port
+
+    async def _start_lean(self, port: int) -> int:
+        self._lean = await asyncio.get_running_loop().create_server(
+            lambda: SiteProtocol(self._devices, self._opened), "127.0.0.1", port
+        )
+        self.port = int(self._lean.sockets[0].getsockname()[1])
         return self.port
 
     async def stop(self) -> None:
@@ -191,6 +215,12 @@ class SiteServer:
         if self._server is not None:
             await self._server.shutdown()  # type: ignore[no-untyped-call]
             self._server = None
+        if self._lean is not None:
+            self._lean.close()
+            for transport in tuple(self._opened):
+                transport.abort()
+            await self._lean.wait_closed()
+            self._lean = None
 
 
 def _free_port() -> int:

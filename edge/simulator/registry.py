@@ -14,6 +14,7 @@ import numpy as np
 from edge.simulator.load import LoadModel
 from edge.simulator.site_spec import SiteSpec
 from telemetry.model.battery import LFP_BANDS, VRLA_BANDS, Battery, Chemistry
+from telemetry.model.catalogue import Days, PricePeriod, Tariff, TariffId
 from telemetry.model.site import (
     AutonomyProfile,
     Bus,
@@ -46,17 +47,34 @@ _RECHARGE_C_RATE = 0.1
 _HEADROOM_FACTOR = (
     1.25  # the highest load of an hour in four weeks, and a quarter more, must leave a site its share
 )
+# Dearer in the evening, cheaper at night and on weekends: made up for the simulation [I].
+TARIFF = Tariff(
+    tariff_id=TariffId("simulated"),
+    name="Simulated business tariff",
+    currency="EUR",
+    time_zone=TIME_ZONE,
+    periods=(
+        PricePeriod(days=Days.WORKDAYS, from_h=0, to_h=7, import_per_kwh=0.14),
+        PricePeriod(days=Days.WORKDAYS, from_h=7, to_h=17, import_per_kwh=0.22),
+        PricePeriod(days=Days.WORKDAYS, from_h=17, to_h=21, import_per_kwh=0.32),
+        PricePeriod(days=Days.WORKDAYS, from_h=21, to_h=24, import_per_kwh=0.18),
+        PricePeriod(days=Days.WEEKEND, from_h=0, to_h=24, import_per_kwh=0.16),
+    ),
+    demand_per_kw_month=4.0,
+    export_per_kwh=0.06,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedFleet:
-    """The registry's side (`sites`, `feeders`, `critical_sites`) and the hardware's side (`specs`) of one fleet."""
+    """The registry's side (`sites`, `feeders`, `critical_sites`, `tariffs`) and the hardware's (`specs`) of one fleet."""
 
     sites: Mapping[SiteId, Site]
     feeders: Mapping[FeederId, Feeder]
     critical_sites: Mapping[CriticalSiteId, CriticalSite]
     specs: tuple[SiteSpec, ...]
     background_peak_w: tuple[float, ...]
+    tariffs: Mapping[TariffId, Tariff]
 
 
 def simulated_fleet(count: int, *, seed: int, epoch: datetime) -> SimulatedFleet:
@@ -104,6 +122,7 @@ def simulated_fleet(count: int, *, seed: int, epoch: datetime) -> SimulatedFleet
         critical_sites=_critical_sites(sites),
         specs=specs,
         background_peak_w=background,
+        tariffs={TARIFF.tariff_id: TARIFF},
     )
 
 
@@ -173,7 +192,7 @@ def _site(index: int, spec: SiteSpec, count: int, epoch: datetime) -> Site:
         pv_rated_w=spec.pv_rated_w,
         inverter=None,
         genset=None,
-        tariff="simulated",
+        tariff=TARIFF.tariff_id,
         maintenance=None,
         commissioned_at=epoch - timedelta(days=30),
     )
