@@ -18,7 +18,7 @@ from telemetry.copy_format import reading_rows, to_copy
 from telemetry.declared import Declared
 from telemetry.decode import Refused, SiteEvent
 from telemetry.model.reading import FeederReading, Reading, SiteStatus
-from telemetry.quality import goodness
+from telemetry.quality import FUTURE_TOLERANCE, goodness
 from telemetry.ranges import Span, advance, merge
 from telemetry.rows import COLUMNS
 
@@ -29,10 +29,16 @@ _UPDATES = sql.SQL(", ").join(
 )
 _COPY = sql.SQL("COPY staged ({}) FROM STDIN (FORMAT BINARY)").format(_NAMES)
 _MOVE = sql.SQL("INSERT INTO reading ({0}) SELECT {0} FROM staged ON CONFLICT DO NOTHING").format(_NAMES)
+# Later wins, but what a wrong clock dates into the future never stands in the way of what is believable.
+_NEWER = (
+    "(excluded.at <= %(believed)s OR {0}.at > %(believed)s)"
+    " AND (excluded.at >= {0}.at OR {0}.at > %(believed)s AND excluded.at <= %(believed)s)"
+)
 _LATEST = sql.SQL(
-    "INSERT INTO reading_latest ({0}) SELECT DISTINCT ON (site_id) {0} FROM staged ORDER BY site_id, at DESC"
-    " ON CONFLICT (site_id) DO UPDATE SET {1} WHERE excluded.at >= reading_latest.at"
-).format(_NAMES, _UPDATES)
+    "INSERT INTO reading_latest ({0}) SELECT DISTINCT ON (site_id) {0} FROM staged"
+    " ORDER BY site_id, at <= %(believed)s DESC, at DESC"
+    " ON CONFLICT (site_id) DO UPDATE SET {1} WHERE {2}"
+).format(_NAMES, _UPDATES, sql.SQL(_NEWER.format("reading_latest")))
 _DUE = (
     "INSERT INTO rollup_due SELECT DISTINCT site_id, date_bin('15 minutes', at, 'epoch') FROM staged"
     " ORDER BY 1, 2 ON CONFLICT DO NOTHING"
@@ -43,7 +49,7 @@ _QUALITY = (
     " AS new (site_id, at, score, reasons) ORDER BY site_id ON CONFLICT (site_id)"
     " DO UPDATE SET at = excluded.at, reasons = excluded.reasons,"
     " score = %(memory)s * site_quality.score + (1 - %(memory)s) * excluded.score"
-    " WHERE excluded.at >= site_quality.at"
+    f" WHERE {_NEWER.format('site_quality')}"
 )
 _KEYS = "unnest(%(sites)s::text[], %(boots)s::text[]) AS key (site_id, boot_id)"
 _MATCH = "m.site_id = key.site_id AND m.boot_id = key.boot_id"
@@ -118,8 +124,8 @@ def store_batch(
         if rows:
             judged = {reading.at.astimezone(UTC).date() for reading in batch.readings}
             _ensure_days(connection, batch.days | judged, known_days)
-            _store_rows(connection, rows)
-            _store_quality(connection, batch)
+            _store_rows(connection, rows, now)
+            _store_quality(connection, batch, now)
         if rows or batch.declared:
             marks = _advance_marks(connection, _spans(batch))
         with connection.cursor() as cursor:
@@ -158,16 +164,16 @@ def _ensure_days(connection: psycopg.Connection, days: set[date], known: set[dat
         known |= fresh
 
 
-def _store_rows(connection: psycopg.Connection, rows: Sequence[bytes]) -> None:
+def _store_rows(connection: psycopg.Connection, rows: Sequence[bytes], now: datetime) -> None:
     connection.execute("CREATE TEMP TABLE IF NOT EXISTS staged (LIKE reading) ON COMMIT DELETE ROWS")
     with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
         copy.write(to_copy(rows))
     connection.execute(_MOVE)
-    connection.execute(_LATEST)
+    connection.execute(_LATEST, {"believed": now + FUTURE_TOLERANCE})
     connection.execute(_DUE)
 
 
-def _store_quality(connection: psycopg.Connection, batch: Batch) -> None:
+def _store_quality(connection: psycopg.Connection, batch: Batch, now: datetime) -> None:
     """One row a site: the mean score of the batch, and what is doubtful in its newest reading."""
     sums: dict[str, list[float]] = {}
     newest: dict[str, tuple[datetime, str]] = {}
@@ -185,6 +191,7 @@ def _store_quality(connection: psycopg.Connection, batch: Batch) -> None:
             "scores": [sums[each][0] / sums[each][1] for each in site_ids],
             "reasons": [newest[each][1] for each in site_ids],
             "memory": _SCORE_MEMORY,
+            "believed": now + FUTURE_TOLERANCE,
         },
     )
 

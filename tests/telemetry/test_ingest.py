@@ -14,6 +14,7 @@ from telemetry.ingest import Ingest, IngestSettings
 from telemetry.ingest_store import Batch, store_batch
 from telemetry.model.reading import FeederReading, FieldQuality, Reading, SiteState, SiteStatus, Verdict
 from telemetry.model.site import FeederId, SiteId
+from telemetry.quality import judge
 from telemetry.ranges import Span
 from telemetry.rollup_store import roll_up_due
 from telemetry.spill import Spill, SpillLimits
@@ -101,6 +102,24 @@ def test_late_data_does_not_replace_the_latest_reading(connection: psycopg.Conne
     store_batch(connection, Batch(readings=_series(3)), NOW, set())
     store_batch(connection, Batch(readings=[replace(READING, boot_id="boot-0", load_w=1.0)]), NOW, set())
     assert connection.execute("SELECT sequence, load_w FROM reading_latest").fetchall() == [(3, 2000.0)]
+
+
+def test_a_reading_from_the_future_does_not_stand_in_the_way_of_what_is_believable(
+    connection: psycopg.Connection,
+) -> None:
+    def latest(*readings: Reading) -> list[tuple[int]]:
+        for reading in readings:
+            store_batch(connection, Batch(readings=[judge(reading, NOW)]), NOW, set())
+        return connection.execute("SELECT sequence FROM reading_latest").fetchall()
+
+    ahead = [replace(each, at=each.at + timedelta(hours=1)) for each in _series(3)]
+    assert latest(ahead[0]) == [(1,)]  # all that there is
+    assert latest(ahead[1]) == [(2,)]
+    assert latest(replace(READING, sequence=10)) == [(10,)]  # the clock was set right
+    assert latest(ahead[2]) == [(10,)]
+    score = connection.execute("SELECT at, score FROM site_quality").fetchone()
+    # 0.5 while the clock was ahead; 0.8 x 0.5 + 0.2 x 1.0 with the first good reading.
+    assert score == (NOW, pytest.approx(0.6))
 
 
 def test_roll_ups_hold_what_a_hand_calculation_gives_and_late_data_reopens_them(

@@ -52,7 +52,8 @@ def stored(database: Database) -> None:
         for k in range(6)
     ]
     with psycopg.connect(database.dsn(DatabaseRole.INGEST), autocommit=True) as connection:
-        store_batch(connection, Batch(readings=readings, feeder=feeder, statuses={SITE: status}), NOW, set())
+        batch = Batch(readings=readings, feeder=feeder, statuses={SITE: status})
+        store_batch(connection, batch, NOW + timedelta(hours=1), set())
         roll_up_due(connection, NOW + timedelta(hours=1))
 
 
