@@ -13,6 +13,8 @@ from telemetry.registry_store import RegistryStore
 from tools.forecasting.forecast_store import ForecastStore
 from tools.forecasting.forecaster import Forecaster
 from tools.forecasting.prophet_model import ProphetModel
+from tools.forecasting.pv import ClearSkyShare
+from tools.forecasting.pv_boosted import LearnedPv
 from tools.forecasting.ridge import BatchedRidge
 from tools.forecasting.selector import Selector
 from tools.planning.fleet_state import FleetView
@@ -41,7 +43,10 @@ def served_forecasters() -> Mapping[Quantity, Forecaster]:
     """
     return {
         Quantity.LOAD_W: Selector(candidates=(BatchedRidge(),)),
-        Quantity.PV_W: Selector(candidates=(BatchedRidge(),), quantity=Quantity.PV_W.value),
+        Quantity.PV_W: Selector(
+            candidates=(ClearSkyShare(), LearnedPv(refit_days=7, max_rows=60_000)),
+            quantity=Quantity.PV_W.value,
+        ),
         Quantity.BACKGROUND_W: Selector(
             candidates=(BatchedRidge(), ProphetModel()), quantity=Quantity.BACKGROUND_W.value, folds=7
         ),

@@ -70,7 +70,7 @@ class Boosted:
         """
         values = filled(history)
         out = np.empty((len(origins), values.shape[0], steps), dtype=np.float32)
-        for cutoff, members in _groups(origins, self.refit_days * history.steps_per_day):
+        for cutoff, members in refit_groups(origins, self.refit_days * history.steps_per_day):
             booster = self._train(history, values, cutoff, steps)
             rows = [origins[m] for m in members]
             table = feature_table(history, values, rows, steps, self.base)
@@ -80,8 +80,6 @@ class Boosted:
         return out
 
     def _train(self, history: LoadHistory, values: Float32, cutoff: int, steps: int) -> Any:
-        import lightgbm  # noqa: PLC0415 - heavy, and only this model needs it
-
         day = history.steps_per_day
         last = cutoff - -(-steps // day) * day
         past = [last - k * day for k in range(self.train_days) if last - k * day >= self.warm_days * day]
@@ -99,19 +97,36 @@ class Boosted:
             "num_leaves": self.leaves,
             "learning_rate": self.learning_rate,
             "min_data_in_leaf": self.min_leaf,
-            "feature_fraction": 0.8,
-            "bagging_fraction": 0.7,
-            "bagging_freq": 1,
-            "lambda_l2": 1.0,
-            "max_bin": 127,
-            "verbose": -1,
             "num_threads": self.threads,
             "seed": self.seed,
-            "deterministic": True,
-            "force_row_wise": True,
         }
         features = table.features.reshape(-1, table.features.shape[-1])[known]
-        return lightgbm.train(settings, lightgbm.Dataset(features, target[known]), self.trees)
+        return fitted_trees(settings, features, target[known], self.trees)
+
+
+def fitted_trees(
+    settings: dict[str, Any],
+    features: Float32,
+    target: npt.NDArray[np.floating],
+    trees: int,
+    *,
+    weight: Float32 | None = None,
+) -> Any:
+    """Return a LightGBM booster, the same for the same rows; `settings` go before what all models share."""
+    import lightgbm  # noqa: PLC0415 - heavy, and only the boosted models need it
+
+    shared = {
+        "objective": "regression_l1",
+        "feature_fraction": 0.8,
+        "bagging_fraction": 0.7,
+        "bagging_freq": 1,
+        "lambda_l2": 1.0,
+        "max_bin": 127,
+        "verbose": -1,
+        "deterministic": True,
+        "force_row_wise": True,
+    }
+    return lightgbm.train(shared | settings, lightgbm.Dataset(features, target, weight=weight), trees)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +191,7 @@ def feature_table(
     return FeatureTable(features=out, base=shared, level=level.astype(np.float32))
 
 
-def _groups(origins: Sequence[int], refit: int) -> list[tuple[int, list[int]]]:
+def refit_groups(origins: Sequence[int], refit: int) -> list[tuple[int, list[int]]]:
     """Return (cut-off, positions): origins that share one training, which ends before the earliest of them."""
     groups: list[tuple[int, list[int]]] = []
     for position in np.argsort(origins, kind="stable").tolist():

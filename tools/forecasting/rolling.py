@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tools.forecasting.calibrated import Backtest, interval_paths
+from tools.forecasting.backtest import Backtest
+from tools.forecasting.clear_sky import sky_over
 from tools.forecasting.fleet_forecast import QUANTILES
 from tools.forecasting.forecaster import PointModel
 from tools.forecasting.history import LoadHistory
+from tools.forecasting.intervals import interval_paths
 from tools.forecasting.selector import select_from
 
 Float32 = npt.NDArray[np.float32]
@@ -22,7 +24,7 @@ class Replay:
     """Paths of each model, and of what was served, over consecutive days.
 
     Attributes:
-        actual: Measured, shape (days, sites, steps).
+        actual: Measured, shape (days, sites, steps); NaN where nothing was measured and, for PV, in the dark.
         paths: Model to its paths, same shape; "served" is what the selection chose.
         served_names: Model served, by day and site.
         covered_80: Share inside the 10 to 90 % interval, shape (days, sites).
@@ -85,6 +87,7 @@ def replay(
     actual = np.stack([history.values[:, o : o + steps] for o in origins]).astype(np.float32)
     offset = folds + lead - 1
     served = np.empty((days, *actual.shape[1:]), dtype=np.float32)
+    judged = np.empty_like(served)
     shares = np.empty((4, days, actual.shape[1]))
     names = []
     for d in range(days):
@@ -103,10 +106,11 @@ def replay(
         values, energy = interval_paths(history.before(origins[now]), selection.tested, lower_bound)
         served[d] = selection.tested.point
         names.append(tuple(selection.names[k] for k in selection.chosen))
-        shares[:, d] = _shares(actual[now], values, energy, history.step_h)
+        judged[d] = _by_daylight(history, actual[now], origins[now])
+        shares[:, d] = _shares(actual[now], judged[d], values, energy, history.step_h)
     paths = {name: own[offset:] for name, own in found.items()} | {"served": served}
     return Replay(
-        actual=actual[offset:],
+        actual=judged,
         paths=paths,
         served_names=tuple(names),
         covered_80=shares[0],
@@ -116,16 +120,29 @@ def replay(
     )
 
 
-def _shares(actual: Float32, values: Float32, energy: Float32, step_h: float) -> npt.NDArray[np.float64]:
-    """Return 80 and 95 % coverage, coverage of the whole energy and pinball loss, shape (4, sites)."""
+def _by_daylight(history: LoadHistory, actual: Float32, first: int) -> Float32:
+    """Return what is scored from column `first` on: what was measured, for PV by daylight only."""
+    sky = sky_over(history, first, actual.shape[1])
+    return actual if sky is None else np.where(sky > 0.0, actual, np.float32(np.nan))
+
+
+def _shares(
+    actual: Float32, judged: Float32, values: Float32, energy: Float32, step_h: float
+) -> npt.NDArray[np.float64]:
+    """Return 80 and 95 % coverage, coverage of the whole energy and pinball loss, shape (4, sites); NaN: unknown."""
     at = {level: QUANTILES.index(level) for level in (0.025, 0.1, 0.9, 0.975)}
+    known = np.isfinite(judged)
+    count = known.sum(axis=1)
     inside = [
-        ((actual >= values[:, at[a]]) & (actual <= values[:, at[b]])).mean(axis=1)
+        ((judged >= values[:, at[a]]) & (judged <= values[:, at[b]])).sum(axis=1)
         for a, b in ((0.1, 0.9), (0.025, 0.975))
     ]
     total = actual.sum(axis=1) * step_h
     whole = (total >= energy[:, at[0.025], -1]) & (total <= energy[:, at[0.975], -1])
     levels = np.array(QUANTILES)[None, :, None]
-    gap = actual[:, None, :] - values
-    loss = np.maximum(levels * gap, (levels - 1.0) * gap).mean(axis=(1, 2))
-    return np.stack([*inside, whole, loss]).astype(np.float64)
+    gap = np.where(known, judged, np.float32(0.0))[:, None, :] - values
+    loss = (np.maximum(levels * gap, (levels - 1.0) * gap) * known[:, None]).sum(axis=(1, 2)) / len(QUANTILES)
+    found = np.stack([*inside, np.zeros_like(count), loss]).astype(np.float64)
+    found = np.where(count > 0, found / np.maximum(count, 1), np.nan)
+    found[2] = np.where(np.isfinite(total), whole, np.nan)
+    return found

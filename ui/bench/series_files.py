@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tools.forecasting.clear_sky import Place, clear_sky_of
 from tools.forecasting.history import LoadHistory, Regressor
 
 MILAN_HOLIDAYS = frozenset(
@@ -116,6 +117,43 @@ def read_vic(folder: Path, *, temperature: bool) -> LoadHistory:
         step=timedelta(minutes=30),
         holidays=frozenset(at.date() for at in local[frame["holiday"].to_numpy() == 1]),
         regressors=observed if temperature else (),
+    )
+
+
+GOLDEN = Place(latitude=39.742, longitude=-105.18)
+"""NREL's site in Golden, Colorado, where the panels of `pv_output` stand."""
+
+
+def read_pv(folder: Path) -> LoadHistory:
+    """Return 15-minute AC power of system 50, W, whole days from midnight at 105 degrees west (7 h behind UTC).
+
+    Its regressors are the clear sky, computed, and the air temperature that was observed, degC. The file's observed
+    irradiance is not read.
+    """
+    frame = pd.read_csv(folder / "system50_ac_power.csv.gz")
+    stamps = pd.DatetimeIndex(pd.to_datetime(frame["time"], utc=True))
+    power = pd.Series(frame["ac_power_w"].to_numpy(dtype=np.float64), index=stamps)
+    first = (stamps[0] - pd.Timedelta(hours=7)).ceil("D") + pd.Timedelta(hours=7)
+    days = (stamps[-1] + pd.Timedelta(minutes=15) - first) // pd.Timedelta(days=1)
+    grid = pd.date_range(first, periods=days * 96, freq="15min")
+    start = first.to_pydatetime()
+    weather = pd.read_csv(folder / "system50_irradiance.csv.gz", usecols=["time", "temp_air"])
+    air = pd.Series(
+        weather["temp_air"].to_numpy(dtype=np.float64),
+        index=pd.DatetimeIndex(pd.to_datetime(weather["time"], utc=True)),
+    )
+    warm = air.reindex(grid).interpolate(limit_direction="both").to_numpy(dtype=np.float64)
+    step = timedelta(minutes=15)
+    return LoadHistory(
+        site_ids=("system50",),
+        values=power.reindex(grid).to_numpy(dtype=np.float64)[None],
+        start=start.astimezone(UTC),
+        zone="Etc/GMT+7",
+        step=step,
+        regressors=(
+            clear_sky_of([GOLDEN], start.astimezone(UTC), len(grid), step),
+            Regressor(name="observed_temperature_c", values=warm, start=start.astimezone(UTC)),
+        ),
     )
 
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from tests.tools.forecasting.fleets import DAY, daily_weekly, history_of
-from tools.forecasting.calibrated import Calibrated, backtest_origins
+from tools.forecasting.backtest import backtest_origins
+from tools.forecasting.calibrated import Calibrated
 from tools.forecasting.forecaster import Forecaster, NoForecastError, PointModel
 from tools.forecasting.naive import SeasonalNaive
 from tools.forecasting.prophet_model import ProphetModel
