@@ -1,71 +1,47 @@
 """Keeps the forecasts fresh: history out of the roll-ups, one forecaster per quantity, results into the store."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from telemetry.model.series import STEP, Forecast, Quantity
-from telemetry.model.site import Feeder, FeederId, Site, SiteId
+from telemetry.model.series import Forecast, Quantity
+from telemetry.model.site import Site
 from tools.errors import ToolUnavailableError
+from tools.forecast_inputs import ForecastInputs
+from tools.forecasting.clear_sky import Place, clear_sky_of
+from tools.forecasting.cold_start import cold_start
+from tools.forecasting.fleet_forecast import FleetForecast
 from tools.forecasting.forecast_store import ForecastStore
 from tools.forecasting.forecaster import Forecaster, NoForecastError
 from tools.forecasting.history import LoadHistory
+from tools.forecasting.selector import Selector
 from tools.outlook import floor_step
-
-_LEAST_COMPLETE = 0.5  # a quarter hour with less of its samples counts as a gap
-
-
-class Series(Protocol):
-    """What is asked of `telemetry.reading_store.ReadingStore`."""
-
-    async def grid(
-        self, metrics: Sequence[str], site_ids: Sequence[SiteId], start: datetime, end: datetime
-    ) -> dict[str, npt.NDArray[np.float32]]:
-        """Return quarter-hour means by metric, shape (sites, steps), NaN where nothing was measured."""
-        ...
-
-    async def background(
-        self, feeder_ids: Sequence[FeederId], start: datetime, end: datetime
-    ) -> dict[FeederId, list[tuple[datetime, float]]]:
-        """Return quarter-hour means of background load by feeder."""
-        ...
-
-
-class Registry(Protocol):
-    """What is asked of `telemetry.registry_store.RegistryStore`."""
-
-    async def sites(self) -> dict[SiteId, Site]:
-        """Return all sites."""
-        ...
-
-    async def feeders(self) -> dict[FeederId, Feeder]:
-        """Return all feeders."""
-        ...
+from tools.score_forecasts import ForecastScoring
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForecastRefresh:
-    """Makes forecasts when the newest ones are older than `every`.
+    """Makes forecasts when the newest ones are older than `every`, after scoring the older ones.
 
     Attributes:
-        readings: Roll-ups and background load.
-        registry: Sites and feeders.
+        inputs: Roll-ups, background load and the registry.
         store: Where forecasts are kept.
         forecasters: Which forecaster serves which quantity.
+        scoring: Scores served forecasts; a subject it alarms is chosen for anew. None: nothing is scored.
         past: How much history is learnt from.
         steps: How far ahead, quarter hours.
         every: Forecasts younger than this are left as they are.
     """
 
-    readings: Series
-    registry: Registry
+    inputs: ForecastInputs
     store: ForecastStore
     forecasters: Mapping[Quantity, Forecaster]
+    scoring: ForecastScoring | None = None
     past: timedelta = timedelta(days=28)
     steps: int = 192
     every: timedelta = timedelta(hours=1)
@@ -82,58 +58,48 @@ class ForecastRefresh:
 
     async def _quantity(self, quantity: Quantity, now: datetime) -> int:
         newest = await self.store.latest(quantity)
-        subjects, zone = await self._subjects(quantity)
+        subjects, zone = await self.inputs.subjects(quantity)
         fresh = {name for name, one in newest.items() if timedelta(0) <= now - one.made_at < self.every}
-        if set(subjects) <= fresh:
+        if subjects.keys() <= fresh:
             return 0
+        alarmed = {} if self.scoring is None else await self.scoring(quantity, now)
         end = floor_step(now)
         start = end - self.past
-        values = await self._values(quantity, subjects, start, end)
+        values = await self.inputs.values(quantity, list(subjects), start, end)
         history = LoadHistory(site_ids=tuple(subjects), values=values, start=start, zone=zone)
+        forecaster = self.forecasters[quantity]
+        if alarmed and isinstance(forecaster, Selector):
+            forecaster = replace(forecaster, alarmed=alarmed)
         try:
-            made = await asyncio.to_thread(self._make, quantity, history, end)
+            made = await asyncio.to_thread(
+                _made, forecaster, quantity, history, list(subjects.values()), self.steps
+            )
         except NoForecastError as error:
             if quantity is Quantity.PV_W:
                 return 0  # sites with panels then count as having no forecast, and are kept out of plans
             raise ToolUnavailableError(f"no forecast of {quantity.value}: {error}") from error
         return await self.store.put(made)
 
-    async def _subjects(self, quantity: Quantity) -> tuple[list[str], str]:
-        sites = await self.registry.sites()
-        zone = next((site.time_zone for site in sites.values()), "UTC")
-        if quantity is Quantity.BACKGROUND_W:
-            return [str(name) for name in await self.registry.feeders()], zone
-        wanted = [site for site in sites.values() if quantity is Quantity.LOAD_W or site.pv_rated_w > 0.0]
-        return [str(site.site_id) for site in wanted], zone
 
-    async def _values(
-        self, quantity: Quantity, subjects: Sequence[str], start: datetime, end: datetime
-    ) -> npt.NDArray[np.float64]:
-        """Return quarter-hour means on one grid, shape (subjects, steps), NaN where too little was measured."""
-        if quantity is Quantity.BACKGROUND_W:
-            found = await self.readings.background([FeederId(name) for name in subjects], start, end)
-            return on_grid([found[FeederId(name)] for name in subjects], start, end)
-        grid = await self.readings.grid(
-            [quantity.value, "completeness"], [SiteId(name) for name in subjects], start, end
-        )
-        enough = grid["completeness"] >= _LEAST_COMPLETE
-        return np.where(enough, grid[quantity.value], np.nan).astype(np.float64)
-
-    def _make(self, quantity: Quantity, history: LoadHistory, start: datetime) -> list[Forecast]:
-        if not history.site_ids:
-            raise NoForecastError("there is nothing to forecast")
-        fleet = self.forecasters[quantity].fit(history).predict(start, self.steps)
-        return [fleet.for_site(name) for name in fleet.site_ids]
-
-
-def on_grid(
-    series: Sequence[Sequence[tuple[datetime, float]]], start: datetime, end: datetime
-) -> npt.NDArray[np.float64]:
-    """Return quarter-hour means on one grid, shape (series, steps), NaN where nothing was measured."""
-    values = np.full((len(series), (end - start) // STEP), np.nan)
-    for number, rows in enumerate(series):
-        for at, value in rows:
-            column, rest = divmod(at - start, STEP)
-            if not rest and 0 <= column < values.shape[1]:
-                values[number, column] = value
-    return values
+def _made(
+    forecaster: Forecaster,
+    quantity: Quantity,
+    history: LoadHistory,
+    sites: Sequence[Site | None],
+    steps: int,
+) -> list[Forecast]:
+    """Return the forecasts of a history's subjects, those without a past of their own by the profile of the others."""
+    if not history.site_ids:
+        raise NoForecastError("there is nothing to forecast")
+    known = [one for one in sites if one is not None]
+    if quantity is Quantity.PV_W:
+        places = [Place(latitude=one.latitude, longitude=one.longitude) for one in known]
+        sky = clear_sky_of(places, history.start, history.steps + steps, history.step)
+        history = replace(history, regressors=(sky,))
+    fleet: FleetForecast = forecaster.fit(history).predict(history.end, steps)
+    if quantity is not Quantity.BACKGROUND_W and fleet.absent:
+        expected_w = [
+            one.pv_rated_w if quantity is Quantity.PV_W else one.autonomy.max_load_w for one in known
+        ]
+        fleet = cold_start(fleet, history, np.array(expected_w))
+    return [fleet.for_site(name) for name in fleet.site_ids]

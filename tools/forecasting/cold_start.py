@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 
+from tools.forecasting.calibrated import MAX_SILENCE
 from tools.forecasting.fleet_forecast import MAX_HORIZON, QUANTILES, FleetForecast
 from tools.forecasting.forecaster import NoForecastError
 from tools.forecasting.history import LoadHistory
@@ -124,6 +125,51 @@ def forecast_from_profile(
         made_at=start,
         degraded=dict.fromkeys(sites, reason),
     )
+
+
+def cold_start(
+    main: FleetForecast, history: LoadHistory, expected_w: npt.NDArray[np.floating]
+) -> FleetForecast:
+    """Return a fleet's forecast with those of its sites added that are too new for one of their own.
+
+    A site that fell silent is not new: it stays absent. Without enough sites to learn a profile from, all stay so.
+
+    Args:
+        main: Forecast of the sites with a past.
+        history: Of all sites, forecast or not.
+        expected_w: What was expected of each site beforehand (its highest load, its panels' rating), W, rows as the
+            history's; the profile is learnt in the same measure, so any like one serves.
+    """
+    seen = np.isfinite(history.values)
+    lately = seen[:, -(MAX_SILENCE // history.step) :]
+    silent = np.asarray(seen.any(axis=1) & ~lately.any(axis=1))
+    usable = np.isfinite(expected_w) & (expected_w > 0.0)
+    new = {
+        site: float(expected_w[row])
+        for row, site in enumerate(history.site_ids)
+        if site in main.absent and usable[row] and not silent[row]
+    }
+    old = np.array(
+        [row for row, site in enumerate(history.site_ids) if site in set(main.site_ids) and usable[row]]
+    )
+    first = int(np.argmax(history.phase(0, history.steps_per_day).slot == 0))
+    whole = (history.steps - first) // history.steps_per_day * history.steps_per_day
+    if not new or old.size < FEWEST_SITES or whole == 0:
+        return main
+    part = history.rows(old)
+    days = LoadHistory(
+        site_ids=part.site_ids,
+        values=part.columns(first, whole),
+        start=history.start + first * history.step,
+        zone=history.zone,
+        step=history.step,
+        holidays=history.holidays,
+    )
+    try:
+        profile = learn_profile("fleet", days, expected_w[old])
+    except NoForecastError:
+        return main
+    return joined(main, forecast_from_profile(profile, new, main.start, main.steps, quantity=main.quantity))
 
 
 def joined(main: FleetForecast, cold: FleetForecast) -> FleetForecast:

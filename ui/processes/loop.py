@@ -31,12 +31,15 @@ from telemetry.reading_store import ReadingStore
 from telemetry.registry_store import RegistryStore
 from tools.anomaly.incident_store import IncidentStore
 from tools.deps import Deps, Fleet
+from tools.forecast_inputs import ForecastInputs
 from tools.forecasting.forecast_store import ForecastStore
+from tools.forecasting.score_store import ScoreStore
 from tools.planning.dispatch_store import DispatchStore
 from tools.planning.plan_store import PlanStore
 from tools.refresh_alerts import AlertRefresh
 from tools.refresh_forecasts import ForecastRefresh
 from tools.refresh_incidents import IncidentRefresh
+from tools.score_forecasts import ForecastScoring
 from ui.bootstrap import HISTORY_FOR_FORECASTS, Pool, fleet_view, served_forecasters
 from ui.ops.llm_run import URL as LLM_URL
 from ui.settings import DATABASE_URL, POLICY_FILE, ProcessSettings, SettingsError, need
@@ -89,7 +92,9 @@ def tool_deps(pool: Pool, settings: ProcessSettings, policy_file: Path) -> Deps:
     policy = load_policy(policy_file)
 
     async def fleet(now: datetime) -> Fleet:
-        return Fleet(state=await view.state(now), limits=await view.limits())
+        return Fleet(
+            state=await view.state(now), limits=await view.limits(), tariffs=await registry.tariffs()
+        )
 
     def check(plan: Plan, fleet: Fleet, now: datetime) -> Approved | Rejected:
         return validate(plan, fleet.state, fleet.limits, now)
@@ -97,6 +102,7 @@ def tool_deps(pool: Pool, settings: ProcessSettings, policy_file: Path) -> Deps:
     def tier(plan: Plan, fleet: Fleet) -> ApprovalTier | None:
         return required_tier(plan, fleet.state, fleet.limits, policy)
 
+    inputs = ForecastInputs(readings=readings, registry=registry)
     find = IncidentRefresh(readings=readings, registry=registry, store=incidents)
     look_ahead = AlertRefresh(fleet=fleet, readings=readings, store=incidents)
 
@@ -109,10 +115,10 @@ def tool_deps(pool: Pool, settings: ProcessSettings, policy_file: Path) -> Deps:
         now=settings.clock.now,
         fleet=fleet,
         refresh_forecasts=ForecastRefresh(
-            readings=readings,
-            registry=registry,
+            inputs=inputs,
             store=ForecastStore(pool),
             forecasters=served_forecasters(),
+            scoring=ForecastScoring(inputs=inputs, scores=ScoreStore(pool)),
             past=HISTORY_FOR_FORECASTS,
         ),
         refresh_incidents=refresh_incidents,

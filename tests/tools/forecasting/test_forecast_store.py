@@ -16,10 +16,11 @@ from telemetry.reading_store import ReadingStore
 from tests.agents.worlds import FEEDERS, NOW, a_site, forecast_of
 from tests.services import Database
 from tools.errors import ToolUnavailableError
+from tools.forecast_inputs import ForecastInputs, on_grid
 from tools.forecasting.forecast_store import ForecastStore
 from tools.forecasting.selector import Selector
 from tools.outlook import floor_step
-from tools.refresh_forecasts import ForecastRefresh, on_grid
+from tools.refresh_forecasts import ForecastRefresh
 from ui.ops.secrets import DatabaseRole
 
 Pool = AsyncConnectionPool[AsyncConnection]
@@ -74,8 +75,7 @@ async def keep_history(database: Database, days: int) -> None:
 def a_refresh(pool: Pool) -> ForecastRefresh:
     quantities = (Quantity.LOAD_W, Quantity.BACKGROUND_W)
     return ForecastRefresh(
-        readings=ReadingStore(pool),
-        registry=Registry(),
+        inputs=ForecastInputs(readings=ReadingStore(pool), registry=Registry()),
         store=ForecastStore(pool),
         forecasters={one: Selector(candidates=(), folds=3, quantity=one.value) for one in quantities},
         past=timedelta(days=21),
