@@ -136,6 +136,10 @@ def _free(inp: BusInput, at_hold: BusState) -> BusState:
     formed = inp.closed.any(axis=1) | live
     top_v = np.where(inp.closed.any(axis=1), np.maximum(inp.pv_max_v, held_v), held_v)
     top_a = _limited(inp, string_currents(inp, top_v))
+    # Where the charge limit binds, the sun may not reach the charger's voltage: it settles where the limit takes it all.
+    over = (top_a.sum(axis=1) * top_v > -net_w) & (net_w < 0.0)
+    top_v = np.where(over, -net_w / np.maximum(top_a.sum(axis=1), 1e-9), top_v)
+    top_a = _limited(inp, string_currents(inp, top_v))
     up = held | (surplus & formed) | (~surplus & exists)
     bus_v = np.where(up, np.where(held, held_v, np.where(surplus, top_v, free_v)), 0.0)
     string_a = np.where(held[:, None], at_hold.string_a, np.where(surplus[:, None], top_a, free_a))

@@ -96,6 +96,22 @@ def test_the_charge_limit_binds() -> None:
     assert bus.bus_v[0] == 54.0
 
 
+def test_sun_that_the_charge_limit_cannot_take_at_the_chargers_voltage_settles_below_it() -> None:
+    weak_sun = replace(
+        BUS,
+        rectifier_w=one(0.0),
+        load_w=one(0.0),
+        pv_w=one(1060.0),
+        pv_max_v=one(55.0),
+        charge_limit_a=one(20.0),
+    )
+    bus = solve_bus(weak_sun)
+    # Without the limit 53.0 V would take 40 A; at 20 A the 1,060 W of the sun are all taken at 53.0 V.
+    assert bus.string_a[0, 0] == pytest.approx(20.0)
+    assert bus.bus_v[0] == pytest.approx(53.0)
+    assert bus.pv_w[0] == pytest.approx(1060.0)
+
+
 def test_two_unlike_strings_share_by_their_own_voltage() -> None:
     two = replace(
         BUS,
