@@ -49,6 +49,20 @@ def benchmarks() -> tuple[Benchmark, ...]:
         ),
         Benchmark(
             kind="bench",
+            name="edge-hour",
+            summary="one gateway over an hour of domain time: CPU, memory, readings that left",
+            simulated=True,
+            run=_edge_hour,
+        ),
+        Benchmark(
+            kind="bench",
+            name="edge-many",
+            summary="two thousand gateway cores in one process over real MQTT: memory, CPU, do they keep up",
+            simulated=True,
+            run=_edge_many,
+        ),
+        Benchmark(
+            kind="bench",
             name="floor",
             summary="breaches of the autonomy floor on real residuals: quantiles against a point forecast",
             simulated=True,
@@ -281,6 +295,21 @@ def _edge(request: Request, progress: Progress) -> Raw:
     else:
         raw = run(request.seed, request.sites or 500, **tell)
     return reported(named(raw, "edge"), "edge_response_mean_s", "edge_response_p99_s")
+
+
+def _edge_hour(request: Request, progress: Progress) -> Raw:
+    from ui.bench.edge_hour import run
+
+    del progress
+    return named(run(request.seed, 0.05 if request.small else 1.0), "edge_hour")
+
+
+def _edge_many(request: Request, progress: Progress) -> Raw:
+    from ui.bench.edge_many import run
+
+    del progress
+    sites = request.sites or (100 if request.small else 2000)
+    return named(run(request.seed, sites, 15.0 if request.small else 40.0), "edge_many")
 
 
 def _floor(request: Request, progress: Progress) -> Raw:
