@@ -63,6 +63,20 @@ def benchmarks() -> tuple[Benchmark, ...]:
         ),
         Benchmark(
             kind="bench",
+            name="local",
+            summary="a site's own rules off and on: import peak, sun, modules, phases, float voltage, strings",
+            simulated=True,
+            run=_local,
+        ),
+        Benchmark(
+            kind="bench",
+            name="reserve",
+            summary="a reserve answered in real time over Modbus TCP: reaction, half, 90 %, energy of an hour",
+            simulated=True,
+            run=_reserve,
+        ),
+        Benchmark(
+            kind="bench",
             name="floor",
             summary="breaches of the autonomy floor on real residuals: quantiles against a point forecast",
             simulated=True,
@@ -137,6 +151,13 @@ def benchmarks() -> tuple[Benchmark, ...]:
             summary="state of health of lithium cells (battery_xjtu, _nasa, _calce) from charges and discharges",
             simulated=False,
             run=_backtest_health,
+        ),
+        Benchmark(
+            kind="backtest",
+            name="frequency",
+            summary="energy and drift of continental FCR on measured frequency (grid_frequency), per kW offered",
+            simulated=False,
+            run=_backtest_frequency,
         ),
         Benchmark(
             kind="backtest",
@@ -310,6 +331,25 @@ def _edge_many(request: Request, progress: Progress) -> Raw:
     del progress
     sites = request.sites or (100 if request.small else 2000)
     return named(run(request.seed, sites, 15.0 if request.small else 40.0), "edge_many")
+
+
+def _local(request: Request, progress: Progress) -> Raw:
+    from ui.bench.local import run
+
+    return run(request.seed, 0.1 if request.small else 1.0, progress)
+
+
+def _reserve(request: Request, progress: Progress) -> Raw:
+    from ui.bench.reserve import run
+
+    return run(request.seed, 1 if request.small else 3, progress)
+
+
+def _backtest_frequency(request: Request, progress: Progress) -> Raw:
+    from ui.bench.backtest_frequency import run
+
+    del progress
+    return run(request.data("grid_frequency"), request.seed, request.small)
 
 
 def _floor(request: Request, progress: Progress) -> Raw:
