@@ -15,7 +15,7 @@ from pathlib import Path
 _CREATE, _ADD, _RESTRICT = 444, 445, 446
 _VERSION_FLAG = 1
 _RULE_PATH, _RULE_PORT = 1, 2
-_EXECUTE, _READ_FILE, _READ_DIR, _WRITE_FILE = 1 << 0, 1 << 2, 1 << 3, 1 << 1
+_WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 1, 1 << 2, 1 << 3
 _READ = _READ_FILE | _READ_DIR
 _BIND_TCP, _CONNECT_TCP = 1 << 0, 1 << 1
 _SCOPES = 0b11  # abstract UNIX sockets and signals of processes outside
@@ -128,7 +128,7 @@ def _allow_path(libc: ctypes.CDLL, rules: int, path: Path) -> None:
     except OSError:
         return  # what is not there needs no right
     try:
-        allowed = _READ | _EXECUTE if path.is_dir() else _READ_FILE
+        allowed = _READ if path.is_dir() else _READ_FILE  # no program may be started; libraries are only read
         if path == Path("/dev/null"):
             allowed = _READ_FILE | _WRITE_FILE
         rule = _PathRule(allowed=allowed, parent=opened)
