@@ -5,7 +5,7 @@ Every score is in units of what one step in 200 reached while learning, so that 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -32,6 +32,7 @@ from tools.anomaly.relations import (
     unit_of,
 )
 from tools.anomaly.scores import Calibration, calibrate, signed_score
+from tools.anomaly.swapped import swap_evidence
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -47,6 +48,13 @@ class Kind(StrEnum):
     COOLING = "cooling"
     PV = "pv"
     LINK_GAP = "link_gap"
+    TEMPERATURE = "temperature"
+    MODULE_LOSS = "module_loss"
+    WEAK_STRING = "weak_string"
+    CAPACITY_FADE = "capacity_fade"
+    SENSOR_DRIFT = "sensor_drift"
+    SENSOR_SWAPPED = "sensor_swapped"
+    MAINS_QUALITY = "mains_quality"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,10 +76,15 @@ class KindScore:
     score: Floats
 
 
+Spoilt = tuple[KindScore, tuple[str, ...]]
+"""Where a sensor is not to be trusted (score above zero), and which fields that spoils."""
 STUCK_FIELDS = ("load_w", "grid_w", "battery_c", "ambient_c")
 STUCK_PER_STEP = 0.7
 GAP_PER_STEP = 1.0
 TAIL = 0.005
+SWAP_LEAST, SWAP_UNIT = 12.0, 0.25
+DRIFTED = 2.0
+DC_METERS = ("load_w", "rectifier_w")
 RAISED = 6.0
 """Spreads from which an excess of power counts as evidence of where it goes."""
 
@@ -120,14 +133,34 @@ class Learnt:
     longest_gap: FloatArray
 
     def scan(self, frame: FleetFrame) -> tuple[KindScore, ...]:
-        """Score a later window of the same sites, each kind at every step."""
+        """Score a later window of the same sites, each kind at every step.
+
+        What cannot be read or is wired wrongly is the finding: kinds that rest on such a sensor are quiet meanwhile.
+        """
         stuck = [_stuck(frame, name, longest) for name, longest in self.longest_run.items()]
-        found = [_gap(frame, self.longest_gap), *stuck]
+        swapped = _swapped(frame, self.relations)
+        spoilt = [*((one, (one.field,)) for one in stuck), *swapped]
+        found = [_gap(frame, self.longest_gap), *stuck, *(one for one, _ in swapped)]
+        drift = [
+            _quieted(one, spoilt, relation.kind.fields)
+            for relation in self.relations
+            if relation.kind.name == Kind.SENSOR_DRIFT.value
+            for one in _relation(frame, relation)
+        ]
+        # The DC balance is off: load, grid balance and modules would be judged by a wrong meter.
+        spoilt += [(self._in_tails(one, DRIFTED), DC_METERS) for one in drift]
+        found += drift
         if self.load is not None:
-            found.append(_quieted(_load(frame, self.load), stuck, ("load_w",)))
+            found.append(_quieted(_load(frame, self.load), spoilt, ("load_w",)))
         for relation in self.relations:
-            found += [_quieted(one, stuck, relation.kind.fields) for one in _relation(frame, relation)]
+            if relation.kind.name != Kind.SENSOR_DRIFT.value:
+                found += [_quieted(one, spoilt, relation.kind.fields) for one in _relation(frame, relation)]
         return tuple(replace(one, score=one.score / self.tail.get(one.kind, 1.0)) for one in found)
+
+    def _in_tails(self, one: KindScore, least: float) -> KindScore:
+        """Return a score that is above zero only where it passes `least` times its tail."""
+        limit = least * self.tail.get(one.kind, 1.0)
+        return replace(one, score=np.maximum(one.score - limit, 0.0))
 
 
 def learn(frame: FleetFrame) -> Learnt:
@@ -156,7 +189,7 @@ def _tails(scores: tuple[KindScore, ...]) -> dict[Kind, float]:
     """Return the level that one step in 200 passes, kinds that count steps apart (their unit is a step)."""
     tails: dict[Kind, float] = {}
     for one in scores:
-        if one.kind in (Kind.LINK_GAP, Kind.SENSOR_STUCK):
+        if one.kind in (Kind.LINK_GAP, Kind.SENSOR_STUCK, Kind.SENSOR_SWAPPED):
             continue
         tails[one.kind] = max(float(np.quantile(one.score, 1.0 - TAIL)), 1.0)
     return tails
@@ -209,13 +242,29 @@ def _stuck(frame: FleetFrame, name: str, longest: FloatArray) -> KindScore:
     )
 
 
-def _quieted(score: KindScore, stuck: list[KindScore], fields: tuple[str, ...]) -> KindScore:
-    """Return a score without the steps at which one of its own sensors is stuck: that is the finding then."""
-    frozen = np.zeros(score.score.shape, dtype=bool)
-    for one in stuck:
-        if one.field in fields:
-            frozen |= one.score > 0.0
-    return replace(score, score=np.where(frozen, 0.0, score.score))
+def _quieted(score: KindScore, spoilt: Sequence[Spoilt], fields: tuple[str, ...]) -> KindScore:
+    """Return a score without the steps at which one of its own sensors is spoilt: that is the finding then."""
+    silent = np.zeros(score.score.shape, dtype=bool)
+    for one, theirs in spoilt:
+        if set(theirs) & set(fields):
+            silent |= one.score > 0.0
+    return replace(score, score=np.where(silent, 0.0, score.score))
+
+
+def _swapped(frame: FleetFrame, relations: Sequence[Relation]) -> list[Spoilt]:
+    """Return the evidence for exchanged sensors, in units in which a few certain steps make 1."""
+    fits = {relation.kind.name: relation.fit for relation in relations}
+    found: list[Spoilt] = []
+    for pair, evidence in swap_evidence(frame, fits):
+        one = KindScore(
+            kind=Kind.SENSOR_SWAPPED,
+            field=pair[0],
+            expected=frame.fields[pair[1]],
+            observed=frame.fields[pair[0]],
+            score=np.maximum(evidence - SWAP_LEAST, 0.0) * SWAP_UNIT,
+        )
+        found.append((one, pair))
+    return found
 
 
 def _learn_load(frame: FleetFrame) -> LoadModel:
@@ -255,7 +304,7 @@ def _relation(frame: FleetFrame, relation: Relation) -> list[KindScore]:
     expected = relation.fit.expected(drivers)
     residual = target - expected
     signed = signed_score(residual / relation.fit.scale[:, None], relation.calibration)
-    score = np.maximum(kind.sign * signed, 0.0)
+    score = np.abs(signed) if kind.sign == 0.0 else np.maximum(kind.sign * signed, 0.0)
     unit = unit_of(frame, kind, relation.rated_w)
     base = KindScore(
         kind=Kind(kind.name),
@@ -264,6 +313,8 @@ def _relation(frame: FleetFrame, relation: Relation) -> list[KindScore]:
         observed=target * unit,
         score=score,
     )
+    if kind.below is not None:
+        return [base, replace(base, kind=Kind(kind.below), score=np.maximum(-kind.sign * signed, 0.0))]
     if kind.name != Kind.ENERGY_THEFT.value:
         return [base]
     share = proportional_share(residual, frame.fields["rectifier_w"], np.abs(signed) > RAISED)

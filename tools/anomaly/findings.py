@@ -21,6 +21,13 @@ CHECK_FIRST: Mapping[Kind, str] = {
     Kind.BATTERY_VOLTAGE: "Measure string currents and inter-cell links under load; plan a guarded partial test.",
     Kind.COOLING: "Check fan, filter and air conditioner; compare cabinet and battery sensors.",
     Kind.PV: "Compare with the neighbours' output; check string fuses, shading and soiling.",
+    Kind.TEMPERATURE: "Check the heater and the door; compare cabinet and battery sensors.",
+    Kind.MODULE_LOSS: "Read module count and alarms; one module gives nothing, and the rest reach their limit on recharge.",
+    Kind.WEAK_STRING: "Measure each string's current, its breaker and links; a string that gives less takes backup with it.",
+    Kind.CAPACITY_FADE: "Run a guarded capacity test; compare the charge taken out with the fall of SoC.",
+    Kind.SENSOR_DRIFT: "Load, rectifier and battery meters do not add up: compare each with a clamp meter, recalibrate.",
+    Kind.SENSOR_SWAPPED: "Two sensors read each other's values: follow the wires, or the last change of the register map.",
+    Kind.MAINS_QUALITY: "Read the mains voltage over a day; ask the network operator, check the neutral and the tap.",
     Kind.LINK_GAP: "Check the modem, its signal and the SIM; the gateway keeps readings until the link is back.",
 }
 

@@ -15,14 +15,36 @@ from tools.anomaly.findings import Finding
 PRECEDENCE = (
     Kind.LINK_GAP,
     Kind.SENSOR_STUCK,
+    Kind.SENSOR_SWAPPED,
+    Kind.SENSOR_DRIFT,
+    Kind.WEAK_STRING,
+    Kind.CAPACITY_FADE,
     Kind.BATTERY_VOLTAGE,
     Kind.COOLING,
+    Kind.TEMPERATURE,
+    Kind.MODULE_LOSS,
     Kind.RECTIFIER_EFFICIENCY,
+    Kind.MAINS_QUALITY,
     Kind.ENERGY_THEFT,
     Kind.PV,
     Kind.LOAD,
 )
 """Which kind names an incident of several: what cannot be read, then what is broken, then what follows from it."""
+
+COSTLY = frozenset(
+    {
+        Kind.BATTERY_VOLTAGE,
+        Kind.WEAK_STRING,
+        Kind.CAPACITY_FADE,
+        Kind.COOLING,
+        Kind.TEMPERATURE,
+        Kind.MODULE_LOSS,
+        Kind.RECTIFIER_EFFICIENCY,
+        Kind.MAINS_QUALITY,
+        Kind.LINK_GAP,
+    }
+)
+"""Kinds that can cost backup if they are true."""
 
 CRITICAL_BACKUP_H = 1.0
 WARNING_BACKUP_H = 4.0
@@ -35,12 +57,11 @@ class IncidentTransitionError(ValueError):
 def severity_of(findings: Sequence[Finding], backup_h_at_stake: float | None) -> Severity:
     """Return severity by consequence: hours of backup left if the finding is true, None where nobody knows.
 
-    Findings that can cost backup (battery, cooling, rectifier, link) are critical when an hour or less would be
+    Findings that can cost backup are critical when an hour or less would be
     left. Without that figure the strength of the evidence decides, and nothing is called critical.
     """
     worst = max((f.severity for f in findings), key=lambda s: list(Severity).index(s))
-    costly = {Kind.BATTERY_VOLTAGE, Kind.COOLING, Kind.RECTIFIER_EFFICIENCY, Kind.LINK_GAP}
-    if backup_h_at_stake is None or not any(f.kind in costly for f in findings):
+    if backup_h_at_stake is None or not any(f.kind in COSTLY for f in findings):
         return worst
     if not backup_h_at_stake > CRITICAL_BACKUP_H:  # NaN is critical too
         return Severity.CRITICAL
@@ -110,7 +131,9 @@ def update(
 def _continues(old: Incident, members: Sequence[Finding], gap: timedelta) -> bool:
     if old.state is IncidentState.CLOSED or old.site_id != members[0].site_id:
         return False
-    if old.kind not in {kind.value for kind in Kind}:  # a predictive alert: another matter with a life of its own
+    if old.kind not in {
+        kind.value for kind in Kind
+    }:  # a predictive alert: another matter with a life of its own
         return False
     first = min(f.since for f in members)
     last = None if any(f.until is None for f in members) else max(f.until for f in members if f.until)

@@ -21,6 +21,8 @@ STEP = timedelta(minutes=15)
 DAY = 96
 START = datetime(2024, 5, 6, tzinfo=UTC)  # a Monday
 ZONE = "Europe/Rome"
+SITES_PER_FAULT = 12
+PV_RATED_W = 800.0
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -53,7 +55,7 @@ class Scene:
 
 
 def make_scene(seed: int, *, sites: int = 64, learn_days: int = 21, test_days: int = 14) -> Scene:
-    """Return a fleet of which each kind strikes about one site in ten, after `learn_days` of normal operation.
+    """Return a fleet of which each kind strikes one site in twelve, after `learn_days` of normal operation.
 
     In the learning days one site in twenty has a fault too, unlabelled: a learning window is never clean.
     """
@@ -67,15 +69,20 @@ def make_scene(seed: int, *, sites: int = 64, learn_days: int = 21, test_days: i
     world = _World(
         load=load,
         ambient=model.ambient_c(rows, unix_s),
-        pv=model.pv_w(rows, unix_s, np.full(sites, 2000.0), np.full(sites, 45.5), np.full(sites, 9.2)),
+        pv=model.pv_w(rows, unix_s, np.full(sites, PV_RATED_W), np.full(sites, 45.5), np.full(sites, 9.2)),
         resistance=np.ones((sites, steps)),
         loss=np.zeros((sites, steps)),
         taken=np.zeros((sites, steps)),
         heat=np.zeros((sites, steps)),
+        capacity=np.ones((sites, steps)),
+        string=np.zeros((sites, steps)),
+        modules=rng.integers(3, 6, sites),
+        lost=np.zeros((sites, steps), dtype=bool),
+        mains=np.ones((sites, steps)),
     )
     faults: list[Fault] = []
     for kind in Kind:
-        count = max(sites // 10, 2)
+        count = max(sites // SITES_PER_FAULT, 2)
         for site in rng.choice(sites, count, replace=False):
             first = int(rng.integers(learn_days * DAY, steps - DAY))
             faults.append(_strike(rng, world, kind, int(site), first, steps))
@@ -100,6 +107,11 @@ class _World:
     loss: Floats  # added share of the rectifier's output
     taken: Floats  # W behind the meter
     heat: Floats  # degC
+    capacity: Floats  # factor
+    string: Floats  # share by which one string gives less
+    modules: npt.NDArray[np.int64]  # rectifier modules of each site, shape (sites,)
+    lost: Bools  # one module gives nothing
+    mains: Floats  # factor of the mains voltage
 
 
 def _strike(rng: np.random.Generator, world: _World, kind: Kind, site: int, first: int, steps: int) -> Fault:
@@ -122,18 +134,53 @@ def _strike(rng: np.random.Generator, world: _World, kind: Kind, site: int, firs
         world.resistance[site, first:] = 1.0 + (0.5 + 1.5 * size)
     elif kind is Kind.COOLING:
         world.heat[site, part] = (3.0 + 6.0 * size) * ramp
+    elif kind is Kind.TEMPERATURE:
+        world.heat[site, part] = -(3.0 + 6.0 * size) * ramp
     elif kind is Kind.PV:
         world.pv[site, part] *= 0.75 - 0.5 * size
+    else:
+        last = _strike_lately(rng, world, kind, site, first, last, size)
     return Fault(kind=kind, site=site, first=first, last=last)
 
 
+def _strike_lately(
+    rng: np.random.Generator, world: _World, kind: Kind, site: int, first: int, last: int, size: float
+) -> int:
+    """Change the world as a fault of the other kinds would, and return its end [I: sizes]."""
+    steps = world.load.shape[1]
+    if kind is Kind.MODULE_LOSS:
+        world.lost[site, first:] = True  # until somebody replaces it
+        return steps
+    if kind is Kind.WEAK_STRING:
+        world.string[site, first:] = 0.15 + 0.45 * size
+        return steps
+    if kind is Kind.CAPACITY_FADE:
+        world.capacity[site, first:] = 0.9 - 0.3 * size
+        return steps
+    if kind is Kind.MAINS_QUALITY:
+        flicker = 0.02 * size * rng.standard_normal(last - first)
+        world.mains[site, first:last] = 1.0 + (0.04 + 0.06 * size) * rng.choice([-1.0, 1.0]) + flicker
+    return last
+
+
 def _spoil_reading(rng: np.random.Generator, fields: dict[str, Floats] | object, fault: Fault) -> None:
-    """Freeze one sensor, or silence the site."""
+    """Freeze, bend or exchange sensors, or silence the site."""
     assert isinstance(fields, dict)
     part = slice(fault.first, fault.last)
+    length = fault.last - fault.first
     if fault.kind is Kind.SENSOR_STUCK:
         name = str(rng.choice(["load_w", "grid_w", "battery_c"]))
         fields[name][fault.site, part] = fields[name][fault.site, fault.first]
+    elif fault.kind is Kind.SENSOR_DRIFT:
+        ramp = np.minimum(np.arange(length) / max(0.5 * length, 1.0), 1.0)
+        gain = rng.uniform(0.04, 0.12) * rng.choice([-1.0, 1.0])
+        name = str(rng.choice(["load_w", "rectifier_w"]))
+        fields[name][fault.site, part] *= 1.0 + gain * ramp
+    elif fault.kind is Kind.SENSOR_SWAPPED:
+        one, other = (("battery_c", "ambient_c"), ("load_w", "rectifier_w"))[int(rng.integers(2))]
+        kept = fields[one][fault.site, part].copy()
+        fields[one][fault.site, part] = fields[other][fault.site, part]
+        fields[other][fault.site, part] = kept
     elif fault.kind is Kind.LINK_GAP:
         for values in fields.values():
             values[fault.site, part] = np.nan
@@ -149,8 +196,17 @@ def _frame(rng: np.random.Generator, world: _World, sites: int) -> FleetFrame:
     out = (slot >= begins) & (slot < begins + 10)
     back = (slot >= begins + 12) & (slot < begins + 12 + 11)
     amps = capacity_ah * rate * (-1.0 * out + (10.0 / 11.0) * back)
-    daily = np.cumsum((amps / capacity_ah * 0.25).reshape(sites, -1, DAY), axis=2).reshape(sites, steps)
-    soc = np.clip(0.99 + daily, 0.0, 1.0)
+    # A rectifier gives and never takes: discharge stops at what load and PV leave.
+    amps = np.maximum(amps, -np.maximum(world.load - world.pv - 50.0, 0.0) / 54.0)
+    # Rectifiers are sized so that the hardest recharge leaves a tenth of their power.
+    hardest = (world.load + 52.0 * np.maximum(amps, 0.0)).max(axis=1, keepdims=True)
+    rated = hardest / 0.9
+    limit = rated * np.where(world.lost, 1.0 - 1.0 / world.modules[:, None], 1.0)
+    wanted = world.load + 52.0 * amps - world.pv
+    amps = np.where(back, np.maximum(amps - np.maximum(wanted - limit, 0.0) / 52.0, 0.1), amps)
+    able_ah = capacity_ah * world.capacity
+    daily = np.cumsum((amps / able_ah * 0.25).reshape(sites, -1, DAY), axis=2).reshape(sites, steps)
+    soc = np.clip(0.99 + daily, 0.02, 1.0)
     table = tabulate()
     grid = np.linspace(0.0, 1.0, table.discharge_v.shape[1])
     rest = np.where(
@@ -160,10 +216,12 @@ def _frame(rng: np.random.Generator, world: _World, sites: int) -> FleetFrame:
     ohm = 1.5 / capacity_ah * world.resistance * (1.0 + 0.02 * np.maximum(25.0 - battery_c, 0.0))
     bus = np.where(np.abs(amps) > 0.0, rest + amps * ohm, 54.4)
     dc = np.maximum(world.load + bus * amps - world.pv, 0.0)
-    rated = world.load.max(axis=1, keepdims=True) * 1.6
     losses = dc * (0.035 + world.loss) + 0.01 * rated * (dc / rated) ** 2 + 0.003 * rated
     aux = 120.0 + 18.0 * np.maximum(world.ambient - 12.0, 0.0)
     ac = dc + losses + aux + world.taken
+    uneven = rng.uniform(0.01, 0.06, (sites, 1))
+    angle = 2.0 * np.pi * slot / DAY
+    grid_v = 230.0 * world.mains * (1.0 + rng.uniform(0.0, 0.012, (sites, 1)) * np.cos(angle - 1.0))
 
     def read(values: Floats, share: float, step: float) -> Floats:
         noisy = values * (1.0 + share * rng.standard_normal(values.shape)) + step * rng.standard_normal(
@@ -181,6 +239,8 @@ def _frame(rng: np.random.Generator, world: _World, sites: int) -> FleetFrame:
         "soc_frac": np.clip(read(soc, 0.0, 0.002), 0.0, 1.0),
         "battery_c": read(battery_c, 0.0, 0.1),
         "ambient_c": read(world.ambient, 0.0, 0.1),
+        "string_gap_frac": np.abs(read(uneven + world.string, 0.02, 0.01)),
+        "grid_v": read(grid_v, 0.006, 0.1),
         "pv_w": np.where(world.pv > 5.0, read(world.pv, 0.005, 1.0), 0.0),
     }
     return FleetFrame(
