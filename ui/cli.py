@@ -96,6 +96,14 @@ def _add_up(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     )
     up.add_argument("--seed", type=int, default=7, help="of the simulated fleet (default: %(default)s)")
     up.add_argument(
+        "--ingest-workers",
+        type=int,
+        choices=range(1, 17),
+        default=1,
+        metavar="N",
+        help="processes that share what sites send, 1 to 16 (default: %(default)s)",
+    )
+    up.add_argument(
         "--history-days", type=int, default=28, help="simulated past of a first start (default: 28)"
     )
     up.add_argument(
@@ -135,6 +143,7 @@ def _up(args: argparse.Namespace) -> int:
         seed=args.seed,
         history_days=args.history_days,
         start=args.start,
+        ingest_workers=args.ingest_workers,
         env=os.environ,
         embedded_model=True,
     )

@@ -17,7 +17,8 @@ from telemetry.db import role_dsn
 from telemetry.model.errors import ControlError
 from ui import settings
 from ui.ops.files import write_atomic
-from ui.ops.pki import CONTROL, Identity, ingest_worker
+from ui.ops.ingest_workers import ingest_processes
+from ui.ops.pki import CONTROL, INGEST_WORKERS, Identity, ingest_worker
 from ui.ops.secrets import DatabaseRole, StateDirectory
 
 # What a child may inherit from our own environment; everything else of ours stays with us.
@@ -137,11 +138,9 @@ class Installation:
         common[settings.READY_FILE] = str(self.ready_file(process))
         common["PYTHONUNBUFFERED"] = "1"
         mine: dict[str, dict[str, str]] = {
-            "ingest": {
-                **self._database(DatabaseRole.INGEST),
-                **self._mqtt(ingest_worker(0)),
-                settings.SPILL_FOLDER: str(self.state.folder("spill")),
-                **{name: text for name, text in inherited.items() if name.startswith("CELLWATT_KEEP_")},
+            **{
+                name: self._ingest(number, inherited)
+                for number, name in enumerate(ingest_processes(INGEST_WORKERS))
             },
             "api": self._api(),
             "loop": {
@@ -157,6 +156,16 @@ class Installation:
             "simulate": self._simulate(),
         }
         return common | mine[process]
+
+    def _ingest(self, number: int, inherited: Mapping[str, str]) -> dict[str, str]:
+        return {
+            **self._database(DatabaseRole.INGEST),
+            **self._mqtt(ingest_worker(number)),
+            settings.SPILL_FOLDER: str(self.state.folder("spill")),
+            settings.INGEST_WORKER: str(number),
+            settings.INGEST_WORKERS: inherited.get(settings.INGEST_WORKERS, "1"),
+            **{name: text for name, text in inherited.items() if name.startswith("CELLWATT_KEEP_")},
+        }
 
     def _database(self, role: DatabaseRole) -> dict[str, str]:
         return {settings.DATABASE_URL: self.dsn(role)}

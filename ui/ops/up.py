@@ -23,6 +23,7 @@ from telemetry.model.errors import ControlError
 from telemetry.registry_store import RegistryStore
 from ui.ops.broker import BrokerAddress, BrokerStartError, EmbeddedBroker, external_address
 from ui.ops.files import UnsafeFileError
+from ui.ops.ingest_workers import forget_retired_workers, ingest_processes
 from ui.ops.llm_run import URL, ModelKeeper, url_of, wanted
 from ui.ops.mosquitto_binary import BrokerAbsentError
 from ui.ops.pki import CONTROL, CertificateAuthority, ingest_worker
@@ -35,6 +36,7 @@ from ui.ops.runtime import Installation, Runtime, RuntimeUnknownError
 from ui.ops.secrets import StateDirectory
 from ui.ops.steps import Step, Steps
 from ui.ops.supervisor import ProcessState, Supervisor
+from ui.settings import INGEST_WORKERS
 
 PROCESSES = ("ingest", "control", "api", "console", "simulate", "loop")
 ADMIN = "admin"
@@ -58,6 +60,7 @@ class UpOptions:
     start: datetime | None = None
     preferred_ports: tuple[int | None, int | None] = (8000, 8501)  # API and console of a first start, if free
     processes: tuple[str, ...] = PROCESSES
+    ingest_workers: int = 1  # share the load; each is a process of its own
     env: Mapping[str, str] = field(default_factory=dict)
     embedded_model: bool = False  # fetch and serve the embedded language model, unless `env` says otherwise
 
@@ -142,10 +145,11 @@ class System:
             migrate(owner_dsn, applied_at=datetime.now(UTC))
         with step_of("certificates"):
             authority = CertificateAuthority(self.state.path / "pki", now=datetime.now(UTC))
-            for name in (ingest_worker(0), CONTROL):
+            for name in (*map(ingest_worker, range(options.ingest_workers)), CONTROL):
                 authority.service(name)
         with step_of("MQTT broker") as step:
             broker = self._start_broker(authority, step)
+            forget_retired_workers(authority, broker, options.ingest_workers)
         self._installation = Installation(state=self.state, runtime=self._runtime(owner_dsn, broker))
         self._installation.runtime.save(self.state)
         with step_of("simulated fleet") as step:
@@ -231,6 +235,8 @@ class System:
             provision_mode(owner, now)
 
     def _start_processes(self, names: Sequence[str], step: Step) -> None:
+        workers = ingest_processes(self._options.ingest_workers)
+        names = [each for name in names for each in (workers if name == "ingest" else (name,))]
         for name in names:
             step.say(name)
             self.installation.ready_file(name).unlink(missing_ok=True)
@@ -243,16 +249,15 @@ class System:
     def _spec(self, name: str) -> ProcessSpec:
         return ProcessSpec(
             name=name,
-            argv=(sys.executable, "-m", "ui.cli", name),
+            argv=(sys.executable, "-m", "ui.cli", name.partition("-")[0]),
             env=self.installation.env(name, self._env()),
             log_path=self.state.logs / f"{name}.log",
         )
 
     def _env(self) -> Mapping[str, str]:
         """Return our environment, with the embedded model's address where there will be one."""
-        if self._model_port is None:
-            return self._options.env
-        return {**self._options.env, URL: url_of(self._model_port)}
+        env = {**self._options.env, INGEST_WORKERS: str(self._options.ingest_workers)}
+        return env if self._model_port is None else {**env, URL: url_of(self._model_port)}
 
     def _ready_word(self, name: str) -> str:
         path = self.installation.ready_file(name)
