@@ -470,6 +470,22 @@ async def test_a_device_that_holds_something_else_makes_the_gateway_refuse(tmp_p
         assert made.core.state(made.clock.now()) is not SiteState.FAULT
 
 
+async def test_alarms_are_told_at_once_and_their_end_too(tmp_path: Path) -> None:
+    async with bench(tmp_path) as made:
+        await made.step(count=3)
+        sent = len(made.telemetry())
+        made.fleet.put(Fault(site=0, kind="module_loss"))
+        await made.step()
+        assert [(e.kind, e.detail) for e in made.events()][-2:] == [
+            ("alarm", "rectifier_module_fail"),
+            ("fault", "rectifier_module_fail"),
+        ]
+        assert len(made.telemetry()) == sent  # the event did not wait for the next message of readings
+        made.fleet.put(Fault(site=0, kind="module_loss", on=False))
+        await made.step(count=8)  # a fault is over after five good scans
+        assert ("alarm_cleared", "rectifier_module_fail") in [(e.kind, e.detail) for e in made.events()]
+
+
 async def test_mains_loss_is_seen_between_control_steps(tmp_path: Path) -> None:
     """In wall time: the mains look, not the one-second scan, gives the battery back."""
     async with bench(tmp_path, keys=False) as made:

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from random import Random
+from time import monotonic
 
 import pytest
 from msgspec.structs import replace as alter
 
+from edge.envelope import sign_keys
+from edge.gateway.core import GatewayCore
 from edge.gateway.frequency import FastPath
+from edge.gateway.state_file import StateFile
+from edge.gateway.uplink import FLEET_KEYS, topic
 from edge.plan import AckVerdict, CommandId, CommandKind, GridReserve, ScheduleBody
 from edge.simulator.faults import Fault
+from telemetry.model.clock import Pace, PacedClock, read_wall
 from telemetry.model.reading import SiteState
-from tests.edge.gateway.bench import CONFIG, NOON, SPEC, TEST, Bench, StepClock, bench, seal
+from tests.edge.gateway.bench import (
+    CONFIG,
+    KEYS,
+    NOON,
+    ROOT,
+    SPEC,
+    TEST,
+    Bench,
+    BenchLink,
+    StepClock,
+    bench,
+    seal,
+)
 
 FAST = FastPath(meter_error_hz=0.01, meter_period_s=0.1, actuator_s=0.3, ramp_w_per_s=5000.0)
 SITE = alter(CONFIG, fast=FAST)
@@ -264,4 +284,35 @@ async def test_the_timer_is_refreshed_and_a_dead_gateways_reserve_ends_at_float(
         await made.tick(50.0)  # longer than the revert time of 45 s
         assert made.trace[-1][1] < -900.0
         made.fleet.advance_to(made.clock.now() + timedelta(seconds=60))
+        assert made.fleet.plant.commands.rectifier_v[0] == pytest.approx(54.4)
+
+
+async def test_the_gateways_own_rhythm_answers_a_step_in_wall_time(tmp_path: Path) -> None:
+    async with bench(tmp_path, spec=HALF_FULL, keys=False, wire=True) as made:
+        start = made.clock.now()
+        pace = Pace(wall=read_wall(), domain=start, speed=1.0)
+        clock, link = PacedClock(lambda: pace), BenchLink()
+        disk = StateFile(tmp_path / "live.json")
+        core = GatewayCore(SITE, made.port, link, made.buffer, disk, clock, Random(1), boot_id="live")
+        task = asyncio.create_task(core.run())
+        power_w = 0.0
+
+        async def live(until_s: float) -> None:
+            nonlocal power_w
+            while monotonic() < until_s and power_w > -850.0:
+                made.fleet.advance_to(clock.now())
+                state = made.fleet.plant.state
+                power_w = float(state.string_a[0].sum() * state.bus_v[0])
+                await asyncio.sleep(0.02)
+
+        await live(monotonic() + 0.3)
+        link.deliver(FLEET_KEYS, sign_keys(KEYS, ROOT))
+        link.deliver(topic(CONFIG.name, "command"), seal(replace(ORDER, body=FFR)))
+        await live(monotonic() + 2.5)
+        assert power_w > -850.0
+        hertz(made, 49.69)
+        await live(monotonic() + 10.0)  # a busy machine; the bench says how fast it is
+        assert power_w <= -850.0
+        task.cancel()
+        await asyncio.wait([task])
         assert made.fleet.plant.commands.rectifier_v[0] == pytest.approx(54.4)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from ui.bench.local import PARTS
 from ui.bench.local import _modules as modules
 
 
+@pytest.mark.proof
 def test_standby_saves_by_the_hour_what_a_module_loses_idle() -> None:
     figures = asyncio.run(modules(7, 1.0 / 48.0))
     saved_w = (figures["modules_loss_without_wh_per_day"] - figures["modules_loss_with_wh_per_day"]) / 24.0
