@@ -14,8 +14,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -24,7 +25,9 @@ import psycopg
 from telemetry.answers import Answers, merge_marks
 from telemetry.batching import refuse, to_batch
 from telemetry.decode import SiteEvent
-from telemetry.ingest_store import Batch, store_batch
+from telemetry.gaps import GapWatch
+from telemetry.ingest_settings import IngestCounts, IngestSettings
+from telemetry.ingest_store import Batch, open_gaps, store_batch
 from telemetry.model.site import SiteId
 from telemetry.rollup_store import MOST_BUCKETS, roll_up_due
 from telemetry.spill import Message, Spill
@@ -33,48 +36,16 @@ from telemetry.watch import Watch
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 SUBSCRIPTIONS = tuple(f"$share/ingest/cbs/v1/+/{kind}" for kind in ("telemetry", "feeder", "state", "event"))
+__all__ = ["SUBSCRIPTIONS", "Downlink", "Ingest", "IngestCounts", "IngestSettings"]
 Marks = dict[str, dict[str, int]]
 _SAME_INSTANT_S = 0.005
+READINGS_MISSING = "readings_missing"
 
 
 class Downlink(Protocol):
     """How ingest answers: a QoS 1 publish that is not waited for."""
 
     def __call__(self, topic: str, payload: bytes, *, retain: bool) -> None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IngestSettings:
-    """When a batch is flushed, and how often roll-ups run (wall time); what may be held in memory."""
-
-    flush_messages: int = (
-        500  # half of what the broker hands out unacknowledged, so that both sides keep busy
-    )
-    flush_bytes: int = 4 * 1024 * 1024
-    flush_age: timedelta = timedelta(milliseconds=250)
-    roll_up_every: timedelta = timedelta(seconds=2)
-    retry_after: timedelta = timedelta(seconds=1)
-    answer_every: timedelta = timedelta(seconds=10)  # per site; gateways send again after 60 s
-    held_messages: int = 20_000
-    held_bytes: int = 64 * 1024 * 1024
-
-
-@dataclass(slots=True, kw_only=True)
-class IngestCounts:
-    """What this worker has done since it started."""
-
-    messages: int = 0
-    readings: int = 0
-    refused: int = 0
-    batches: int = 0
-    failures: int = 0
-    rolled_up: int = 0
-    spilled: int = 0
-    replayed: int = 0
-    spill_full: int = 0  # times that the spill would take no more
-    dropped_states: int = 0  # replaced by a newer state of the same site while the spill was full
-    most_held: int = 0  # messages in memory at once
-    not_taken: int = 0  # messages left with the broker because memory was full
 
 
 class Taken(NamedTuple):
@@ -95,6 +66,7 @@ class Ingest:
         spill: Where messages wait on disk while the database is away; None: they wait in memory and at the broker.
         reconnect: Makes the broker send again what was not acknowledged.
         watch: Remembers each site's last readings; told there whether this worker is the only one.
+        gap_watch: Tells of readings that stay missing; one of several workers has it.
         worker: Named as the source of the events that tell of a spill.
     """
 
@@ -106,6 +78,7 @@ class Ingest:
     reconnect: Callable[[], None] = lambda: None
     worker: str = "svc-ingest"
     watch: Watch = field(default_factory=Watch)
+    gap_watch: GapWatch | None = None
     counts: IngestCounts = field(default_factory=IngestCounts)
     _taken: list[Taken] = field(default_factory=list)
     _bytes: int = 0
@@ -152,16 +125,19 @@ class Ingest:
 
     async def run(self) -> None:
         """Flush by size or age and roll up, until cancelled; a failing database is tried again for ever."""
-        rolled_s = 0.0
+        settings, rolled_s, looked_s = self.settings, 0.0, time.monotonic()
         try:
             while True:
                 await self._wait_for_work()
                 await self._work()
                 self._answers.send(self.downlink, time.monotonic())
-                due = time.monotonic() - rolled_s >= self.settings.roll_up_every.total_seconds()
+                due = time.monotonic() - rolled_s >= settings.roll_up_every.total_seconds()
                 # A backlog (history that was just imported) goes on at once, with flushes in between.
                 if due and self._reachable and await self._roll_up() < MOST_BUCKETS:
                     rolled_s = time.monotonic()
+                if time.monotonic() - looked_s >= settings.gaps_every.total_seconds() and self._reachable:
+                    looked_s = time.monotonic()
+                    await self._look_for_gaps()
         finally:
             self._answers.send(self.downlink, float("inf"))
             if self._connection is not None:
@@ -310,6 +286,26 @@ class Ingest:
             return 0
         self.counts.rolled_up += done
         return done
+
+    async def _look_for_gaps(self) -> None:
+        """Leave an event for each site of which readings have been missing for long."""
+        gap_watch = self.gap_watch
+        if gap_watch is None:
+            return
+
+        def tell(connection: psycopg.Connection) -> None:
+            now = self.now()
+            events = [
+                SiteEvent(site_id=SiteId(gap.site_id), at=now, kind=READINGS_MISSING,
+                          detail=f"{gap.boot_id} {gap.first} {gap.last}")
+                for gap in gap_watch.lasting(open_gaps(connection), time.monotonic())
+            ]  # fmt: skip
+            if events:
+                store_batch(connection, Batch(events=events), now, self._known_days)
+                _log.warning("readings are missing", extra={"worker": self.worker, "gaps": len(events)})
+
+        with suppress(psycopg.OperationalError):
+            await self._act(tell)
 
     async def _act(self, act: Callable[[psycopg.Connection], T]) -> T:
         """Do something with the database; if it is away, nothing else is tried for a moment.

@@ -17,6 +17,7 @@ from psycopg import sql
 from telemetry.copy_format import reading_rows, to_copy
 from telemetry.declared import Declared
 from telemetry.decode import Refused, SiteEvent
+from telemetry.gaps import Gap
 from telemetry.model.reading import FeederReading, Reading, SiteStatus
 from telemetry.quality import FUTURE_TOLERANCE, goodness
 from telemetry.ranges import Span, advance, merge
@@ -269,6 +270,15 @@ def _advance_marks(
     if ahead_now:
         connection.execute(_KEEP_AHEAD, _columns(ahead_now, "sites", "boots", "firsts", "lasts"))
     return marks
+
+
+def open_gaps(connection: psycopg.Connection) -> list[Gap]:
+    """Return by boot the first numbers that are not safe while later ones are."""
+    rows = connection.execute(
+        "SELECT site_id, boot_id, m.upto + 1, min(a.first) - 1 FROM stored_ahead a JOIN stored_mark m USING (site_id, boot_id)"
+        " GROUP BY site_id, boot_id, m.upto ORDER BY site_id, boot_id"
+    )
+    return [Gap(*row) for row in rows]
 
 
 def _lock_marks(connection: psycopg.Connection, keys: Sequence[_Key]) -> dict[_Key, int]:

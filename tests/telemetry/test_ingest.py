@@ -10,6 +10,7 @@ import pytest
 
 from telemetry.declared import Declared
 from telemetry.decode import Refused
+from telemetry.gaps import GapWatch
 from telemetry.ingest import Ingest, IngestSettings
 from telemetry.ingest_store import Batch, store_batch
 from telemetry.model.reading import FeederReading, FieldQuality, Reading, SiteState, SiteStatus, Verdict
@@ -374,3 +375,17 @@ async def test_a_declared_loss_and_a_quarantined_message_let_the_mark_pass(
     await centre.run_until(3)
     assert decode(centre.answers[-1][1], StoredMessage).marks == {"boot-1": 7}
     assert (_count(connection, "reading"), _count(connection, "quarantine")) == (1, 1)
+
+
+async def test_readings_that_stay_missing_are_told_once(
+    database: Database, connection: psycopg.Connection
+) -> None:
+    store_batch(connection, Batch(readings=[*_series(3), *_series(2, first=8)]), NOW, set())
+    centre = _Centre(database)
+    centre.ingest.gap_watch = GapWatch(lasting_s=0.05)
+    centre.ingest.settings = replace(centre.ingest.settings, gaps_every=timedelta(milliseconds=20))
+    async with centre.running():
+        await until(lambda: _count(connection, "site_event") == 1)
+        await asyncio.sleep(0.2)
+    told = connection.execute("SELECT site_id, at, kind, detail FROM site_event").fetchall()
+    assert told == [("cbs-0001", NOW, "readings_missing", "boot-1 4 7")]

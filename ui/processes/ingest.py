@@ -9,6 +9,7 @@ from random import Random
 
 import psycopg
 
+from telemetry.gaps import GapWatch
 from telemetry.ingest import SUBSCRIPTIONS, Ingest
 from telemetry.mqtt import InboundMessage, MqttClient
 from telemetry.retention import RetentionPolicy
@@ -48,7 +49,8 @@ async def run_ingest(env: Mapping[str, str]) -> None:
     gc.set_threshold(_GC_AFTER, 10, 10)
     settings = ProcessSettings.from_env(env)
     dsn = need(env, DATABASE_URL)
-    worker = ingest_worker(count_of(env, INGEST_WORKER, 0, 0, MOST_WORKERS - 1))
+    number = count_of(env, INGEST_WORKER, 0, 0, MOST_WORKERS - 1)
+    worker = ingest_worker(number)
     sole = count_of(env, INGEST_WORKERS, 1, 1, MOST_WORKERS) == 1
 
     def connect() -> psycopg.Connection:
@@ -70,6 +72,7 @@ async def run_ingest(env: Mapping[str, str]) -> None:
         reconnect=lambda: client.reconnect(),  # noqa: PLW0108 the client is made below
         worker=worker,
         watch=Watch(sole=sole),
+        gap_watch=GapWatch() if number == 0 else None,
     )
     client = MqttClient(
         mqtt_settings(env, client_id=worker, persistent_session=True),
