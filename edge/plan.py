@@ -155,16 +155,47 @@ class FeederEffect:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MoneyEffect:
+    """What a plan is expected to cost in money, in `currency`; below zero it earns.
+
+    Attributes:
+        currency: Of the sites' tariffs, such as EUR.
+        energy: Change of the energy bill within the window.
+        refill: Buying back afterwards what the batteries lack then.
+        demand: A month's demand charge on what plan and recharge add to the sites' highest quarter hour.
+        wear: What the discharged energy costs of the batteries, by depth and temperature.
+        source: Where the prices come from.
+    """
+
+    currency: str
+    energy: float
+    refill: float
+    demand: float
+    wear: float
+    source: str
+
+    @property
+    def total(self) -> float:
+        """All parts together."""
+        return self.energy + self.refill + self.demand + self.wear
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedEffect:
-    """What a plan promises, by the forecast that it was made from."""
+    """What a plan promises, by the forecast that it was made from.
+
+    `score` is what the optimiser minimised, weights and all: comparable with the plan's `bound`, and no money. `money`
+    is None where a site's tariff is not known.
+    """
 
     feeders: tuple[FeederEffect, ...]
     relief_w: float
     discharge_wh: float
     charge_wh: float
     throughput_cycles: float
-    cost: float
+    score: float
     min_autonomy_margin_h: float
+    money: MoneyEffect | None = None
 
 
 class PlanStatus(StrEnum):

@@ -54,6 +54,12 @@ class RegistryStore:
         """Return the tariffs by id, in order of id."""
         return {one.tariff_id: one for one in await self._all("tariff", "tariff_id", Tariff)}
 
+    async def put_tariffs(self, tariffs: Mapping[TariffId, Tariff], *, who: str, at: datetime) -> None:
+        """Add or replace tariffs."""
+        async with self._pool.connection() as connection, connection.transaction():
+            for tariff_id, tariff in sorted(tariffs.items()):
+                await _put(connection, "tariff", "tariff_id", tariff_id, tariff, {}, who, at)
+
     async def put_feeders(self, feeders: Mapping[FeederId, Feeder], *, who: str, at: datetime) -> None:
         """Add or replace feeders."""
         async with self._pool.connection() as connection, connection.transaction():

@@ -18,7 +18,7 @@ class ComparePlansArguments(Arguments):
 
 
 async def compare_plans(arguments: ComparePlansArguments, deps: Deps) -> Mapping[str, object]:
-    """Show relief, energy, cycles, reserve left and status of each plan."""
+    """Show relief, energy, money (energy, refill, demand, wear), cycles, reserve left and status of each plan."""
     plan_ids = [PlanId(name) for name in arguments.plan_ids]
     if not plan_ids:
         plan_ids = [summary.plan_id for summary in await deps.plans.recent(2)]

@@ -1,7 +1,7 @@
 """What the tools are given: one value per need, so that a test or another store can stand in for each."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from edge.safety.limits import FleetState, Limits
 from edge.safety.verdict import Approved, Rejected
 from knowledge.documents import ReaderRole
 from knowledge.passage_store import PassageStore
+from telemetry.model.catalogue import Tariff, TariffId
 from telemetry.model.incident import Incident
 from telemetry.model.site import SiteId
 from telemetry.reading_store import Delivered, Point
@@ -19,10 +20,11 @@ from tools.planning.plan_store import PlanStore
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
-    """What is known of the fleet at one instant, and what it is allowed to do."""
+    """What is known of the fleet at one instant, what it is allowed to do, and what its energy costs, by tariff."""
 
     state: FleetState
     limits: Limits
+    tariffs: Mapping[TariffId, Tariff] = field(default_factory=dict)
 
 
 class Readings(Protocol):

@@ -10,6 +10,7 @@ from edge.plan import (
     Envelope,
     ExpectedEffect,
     FeederEffect,
+    MoneyEffect,
     Objective,
     ObjectiveKind,
     Plan,
@@ -22,6 +23,7 @@ from tools.deps import Fleet
 from tools.dispatch_problem import FleetProblem, build_problem
 from tools.errors import ToolUnavailableError
 from tools.goal import Constraint, PlanGoal
+from tools.plan_money import money_words, plan_money
 from tools.planning.alternatives import alternatives
 from tools.planning.problem import Floats
 from tools.planning.solution import DispatchSolution
@@ -107,7 +109,7 @@ def to_plan(
         window_end=end,
         sites=sites,
         envelope=_envelope(sites, objective, start, end, fleet),
-        expected=_expected(built, solution, setpoint_w, used),
+        expected=_expected(built, solution, setpoint_w, used, plan_money(fleet, sites, start)),
         bound=round(solution.bound, 6),
         gap_frac=round(solution.gap, 6),
         created_at=now,
@@ -149,7 +151,11 @@ def _envelope(
 
 
 def _expected(
-    built: FleetProblem, solution: DispatchSolution, setpoint_w: Floats, used: Sequence[int]
+    built: FleetProblem,
+    solution: DispatchSolution,
+    setpoint_w: Floats,
+    used: Sequence[int],
+    money: MoneyEffect | None,
 ) -> ExpectedEffect:
     problem = built.problem
     at_meter = setpoint_w / problem.rectifier_efficiency[problem.efficiency_class][:, None]
@@ -184,8 +190,9 @@ def _expected(
         discharge_wh=abs(float(np.minimum(setpoint_w, 0.0).sum())) * STEP_H,
         charge_wh=float(np.maximum(setpoint_w, 0.0).sum() * STEP_H),
         throughput_cycles=round(moved / (2.0 * float(problem.usable_wh[list(used)].sum())), 4),
-        cost=round(solution.objective, 6),
+        score=round(solution.objective, 6),
         min_autonomy_margin_h=round(float(margin_h[list(used)].min()), 3),
+        money=money,
     )
 
 
@@ -213,6 +220,8 @@ def card(plan: Plan, fleet: Fleet) -> Mapping[str, object]:
         "charge_kwh": round(plan.expected.charge_wh / 1e3, 3),
         "cycles": plan.expected.throughput_cycles,
         "reserve_margin_h": plan.expected.min_autonomy_margin_h,
+        "money": money_words(plan.expected.money),
+        "carbon_kg": None,  # no grid intensity is on record
         "gap_pct": round(100.0 * plan.gap_frac, 2),
         "simulated_sites": sum(fleet.limits.sites[site.site_id].simulated for site in plan.sites),
         "feeders": [

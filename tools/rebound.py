@@ -64,11 +64,16 @@ def that_fit(
         ours = [one for one in found if one.site.feeder_id == feeder_id]
         room = _room_w(fleet, fleet.limits.feeders[feeder_id], ours, start, horizon)
         room -= lowered.get(feeder_id, 0.0)
+        hungry = {one.site.site_id for one in ours if _takes_charge(fleet, one.site)}
+        for one in ours:
+            if one.site.site_id in hungry:
+                room -= fast_ac_w(one.site, start, horizon)  # whether it takes part or not
         for one in sorted(ours, key=_spare_wh, reverse=True):
             until = _full_at(one, start, steps, horizon)
             fast = fast_ac_w(one.site, start, until)
-            if np.all(fast <= np.maximum(room[:until], 0.0)):
-                room[:until] -= fast
+            free = room[:until] + (fast if one.site.site_id in hungry else 0.0)
+            if np.all(fast <= np.maximum(free, 0.0)):
+                room[:until] = free - fast
                 kept.add(one.site.site_id)
             else:
                 left_out[one.site.site_id] = f"its recharge would not fit below the limit of {feeder_id}"
@@ -83,17 +88,20 @@ def others_ac_w(
     steps: int,
 ) -> Floats:
     """Return the most that a feeder's other sites may take by themselves at each step, W at the AC side."""
-    busy = {part.site_id for live in fleet.state.live_plans for part in live.sites}
     total = np.zeros(steps)
     for site in fleet.limits.sites.values():
-        if site.feeder_id != feeder_id or site.site_id in ours:
-            continue
-        reading = fleet.state.readings.get(site.site_id)
-        known = store_of(site, reading) is not None and reading is not None and reading.soc_frac is not None
-        full = known and reading is not None and (reading.soc_frac or 0.0) >= FULL_SOC_FRAC
-        if not full or site.site_id in busy:
+        if site.feeder_id == feeder_id and site.site_id not in ours and _takes_charge(fleet, site):
             total += fast_ac_w(site, start, steps)
     return total
+
+
+def _takes_charge(fleet: Fleet, site: Site) -> bool:
+    """Return whether a battery takes charge by itself: not full, drawn on by a live plan, or not known."""
+    reading = fleet.state.readings.get(site.site_id)
+    if store_of(site, reading) is None or reading is None or reading.soc_frac is None:
+        return True
+    busy = any(part.site_id == site.site_id for live in fleet.state.live_plans for part in live.sites)
+    return busy or reading.soc_frac < FULL_SOC_FRAC
 
 
 def _room_w(fleet: Fleet, feeder: Feeder, ours: Sequence[Candidate], start: datetime, horizon: int) -> Floats:

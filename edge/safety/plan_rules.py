@@ -111,7 +111,10 @@ def _plan_numbers(plan: Plan) -> list[object]:
         if objective.target_w is not None
     ]
     numbers += [expected.relief_w, expected.discharge_wh, expected.charge_wh, expected.throughput_cycles]
-    numbers += [expected.cost, expected.min_autonomy_margin_h]
+    numbers += [expected.score, expected.min_autonomy_margin_h]
+    if expected.money is not None:
+        money = expected.money
+        numbers += [money.energy, money.refill, money.demand, money.wear]
     for feeder in expected.feeders:
         numbers += [feeder.peak_without_w, feeder.peak_with_w, feeder.limit_w]
     for site in envelope.sites:

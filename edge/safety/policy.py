@@ -58,7 +58,7 @@ def load_policy(source: Path | str | Mapping[str, object]) -> ApprovalPolicy:
     try:
         tables = source if isinstance(source, Mapping) else tomllib.loads(Path(source).read_text("utf-8"))
         return ApprovalPolicy(tiers=_tiers_from(tables))
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         return ApprovalPolicy(why=f"no approval policy in force: {error}")
 
 

@@ -14,6 +14,10 @@ CriticalSiteId = NewType("CriticalSiteId", str)
 RadioClusterId = NewType("RadioClusterId", str)
 
 
+# As far as forecasts reach, and beyond every duty on record (72 h): hours become the length of a sum.
+LONGEST_AUTONOMY_H = 96.0
+
+
 class SiteMode(StrEnum):
     """How far a site lets itself be controlled; every real site starts in `shadow`."""
 
@@ -46,9 +50,11 @@ class AutonomyProfile:
     failed_start_h: float = 2.0
 
     def __post_init__(self) -> None:
-        for name in ("autonomy_h", "max_load_w", "failed_start_h"):
-            if not (isfinite(value := getattr(self, name)) and value >= 0.0):
-                raise ValueError(f"{name} {value} must be zero or more")
+        for name in ("autonomy_h", "failed_start_h"):
+            if not 0.0 <= (value := getattr(self, name)) <= LONGEST_AUTONOMY_H:
+                raise ValueError(f"{name} {value} must be within 0..{LONGEST_AUTONOMY_H:g}")
+        if not (isfinite(self.max_load_w) and self.max_load_w >= 0.0):
+            raise ValueError(f"max_load_w {self.max_load_w} must be zero or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -240,7 +240,7 @@ EXAMPLES: Mapping[str, object] = {
             discharge_wh=875.0,
             charge_wh=0.0,
             throughput_cycles=0.057,
-            cost=0.0,
+            score=0.0,
             min_autonomy_margin_h=1.3,
         ),
         bound=12_500.0,

@@ -196,3 +196,54 @@ def test_the_gate_accepts_nearly_all_at_once_and_the_rest_after_its_lessons() ->
 def test_names_in_a_goal_are_only_names() -> None:
     goal = replace_goal(exclude_site_ids=(SiteId("cbs-0002"),))
     assert "cbs-0002" not in [site.site_id for site in plans(World(), goal).plans[0].sites]
+
+
+def test_a_plan_says_what_it_costs_where_the_tariffs_are_known() -> None:
+    # Tuesday evening: 16:45 to 18:30 UTC is 17:45 to 19:30 in Rome, at 0.32 EUR.
+    fleet = World().fleet(NOW)
+    assert propose(fleet, GOAL, (), NOW, id_stem="p", provenance={}).plans[0].expected.money is None
+    sites = {site_id: replace(site, tariff="simulated") for site_id, site in fleet.limits.sites.items()}
+    priced = replace(fleet, limits=replace(fleet.limits, sites=sites), tariffs=a_simulated_fleet().tariffs)
+    deep = propose(priced, GOAL, (), NOW, id_stem="p", provenance={}).plans[0]
+    money = deep.expected.money
+    assert money is not None
+    saved_kwh = deep.expected.discharge_wh / 1e3 / 0.96
+    assert money.energy == pytest.approx(-0.32 * saved_kwh, abs=1e-3)
+    assert money.refill > 0.0
+    assert money.wear > 0.0
+    shown = card(deep, priced)["money"]
+    assert isinstance(shown, dict)
+    assert (shown["currency"], shown["total"]) == ("EUR", round(money.total, 2))
+
+
+def test_a_site_whose_recharge_would_not_fit_below_its_feeders_limit_is_left_out() -> None:
+    """1187.5 W of headroom for each of four; 1100 W each fit, 1200 W fit for three of them, and no W at the peak fits."""
+    full, hungry = World(), World()
+    full.soc = dict.fromkeys(full.soc, 0.98)
+    fleet = full.fleet(NOW)
+
+    def with_share(w: float, at_peak_w: float) -> Fleet:
+        row = (w,) * 17 + (at_peak_w,) * 2 + (w,) * 5
+        sites = {
+            site_id: replace(site, recharge=replace(site.recharge, feeder_share_w=row))  # type: ignore[type-var]
+            for site_id, site in fleet.limits.sites.items()
+        }
+        return replace(fleet, limits=replace(fleet.limits, sites=sites))
+
+    for w, taking_part in [(1100.0, 4), (1200.0, 3)]:
+        found = propose(with_share(w, 0.0), GOAL, (), NOW, id_stem="p", provenance={})
+        assert len(found.plans[0].sites) == taking_part, w
+        assert isinstance(validate(found.plans[0], fleet.state, with_share(w, 0.0).limits, NOW), Approved)
+        assert list(found.left_out.values()) == ["its recharge would not fit below the limit of feeder-1"] * (
+            4 - taking_part
+        )
+    with pytest.raises(ToolUnavailableError, match="recharge would not fit"):
+        propose(with_share(1100.0, 10.0), GOAL, (), NOW, id_stem="p", provenance={})
+    # What the gate found too much for the feeder is taken off for the next attempt.
+    lower = Constraint(kind="lower_feeder", where="feeder-1", amount=500.0)
+    again = propose(with_share(1100.0, 0.0), GOAL, (lower,), NOW, id_stem="p", provenance={})
+    assert len(again.plans[0].sites) == 3
+    # Where none is full, all four recharge by themselves whoever takes part: 4800 W leave no room for anybody.
+    fleet = hungry.fleet(NOW)
+    with pytest.raises(ToolUnavailableError, match="recharge would not fit"):
+        propose(with_share(1200.0, 0.0), GOAL, (), NOW, id_stem="p", provenance={})

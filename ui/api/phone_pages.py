@@ -164,7 +164,7 @@ def plan_page(plan: PlanOut, visitor: Visitor, zone: ZoneInfo, *, said: str = ""
         ("Energy", _energy(plan)),
         ("Sites", f"{plan.sites}, {kind}"),
         ("Reserve left", f"at least {plan.reserve_margin_h:.1f} h above what must be kept"),
-        ("Cost", f"{plan.cost:.2f} · {plan.cycles:.2f} cycles"),
+        ("Cost", f"{_money(plan)} · {plan.cycles:.2f} cycles"),
         ("Who decides", _who(plan)),
         *(
             (f"Feeder {one.feeder_id}", _feeder(one.peak_without_w, one.peak_with_w, one.limit_w))
@@ -193,6 +193,10 @@ def way(plan: PlanOut) -> str:
 def _energy(plan: PlanOut) -> str:
     parts = [(plan.discharge_wh, "out"), (plan.charge_wh, "in")]
     return ", ".join(f"{wh / 1e3:.1f} kWh {word}" for wh, word in parts if wh) or "none"
+
+
+def _money(plan: PlanOut) -> str:
+    return "not known" if plan.money is None else f"{plan.money.total:.2f} {plan.money.currency}"
 
 
 def _who(plan: PlanOut) -> str:

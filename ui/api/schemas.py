@@ -371,6 +371,18 @@ class PlanLine(Schema):
     sites: int
 
 
+class PlanMoney(Schema):
+    """What a plan is expected to cost, in `currency`, below zero where it earns: by tariff and by the battery's wear."""
+
+    currency: str
+    total: float
+    energy: float
+    refill: float
+    demand: float
+    wear: float
+    source: str
+
+
 class PlanFeederEffect(Schema):
     """What a plan is expected to do for a feeder: its peak import without and with the plan, W."""
 
@@ -462,7 +474,8 @@ class PlanOut(Schema):
     discharge_wh: float
     charge_wh: float
     cycles: float
-    cost: float
+    score: float
+    money: PlanMoney | None
     reserve_margin_h: float
     reserve_h: float
     bound: float

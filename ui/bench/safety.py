@@ -267,7 +267,7 @@ def _plan(ids: list[SiteId], feeder_ids: list[FeederId], steps: int, random: Ran
         valid_until=_NOW + timedelta(hours=24),
     )
     nothing: Mapping[str, float] = dict.fromkeys(
-        ("relief_w", "discharge_wh", "charge_wh", "throughput_cycles", "cost", "min_autonomy_margin_h"), 0.0
+        ("relief_w", "discharge_wh", "charge_wh", "throughput_cycles", "score", "min_autonomy_margin_h"), 0.0
     )
     return Plan(
         plan_id=PlanId("bench"),

@@ -92,7 +92,7 @@ def figures_of(plan: Doc) -> list[tuple[str, str, str | None]]:
         (texts.PLAN_CYCLES, plain(plan["cycles"], "", 3).strip(), texts.PLAN_CYCLES_HELP),
         (
             texts.PLAN_COST,
-            f"{plan['cost']:,.0f}",
+            money_words(plan),
             texts.PLAN_COST_HELP.format(gap=percent(plan["gap_frac"], 2)),
         ),
         (
@@ -102,6 +102,12 @@ def figures_of(plan: Doc) -> list[tuple[str, str, str | None]]:
         ),
         (texts.PLAN_APPROVER, texts.TIER.get(plan["tier"] or "", texts.TIER_NONE), None),
     ]
+
+
+def money_words(plan: Doc) -> str:
+    """Return what the plan is expected to cost in money."""
+    money = plan.get("money")
+    return texts.PLAN_COST_UNKNOWN if money is None else f"{money['total']:,.2f} {money['currency']}"
 
 
 def rules_words(verdicts: Sequence[Doc]) -> str:

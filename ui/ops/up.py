@@ -304,6 +304,7 @@ async def _provision_registry(owner_dsn: str, fleet: SimulatedFleet, now: dateti
     try:
         store = RegistryStore(pool)
         if not await store.sites():
+            await store.put_tariffs(fleet.tariffs, who="provisioning", at=now)
             await store.put_feeders(fleet.feeders, who="provisioning", at=now)
             await store.put_sites(fleet.sites, who="provisioning", at=now)
             await store.put_critical_sites(fleet.critical_sites, who="provisioning", at=now)

@@ -270,7 +270,7 @@ def a_plan(
             discharge_wh=0.0,
             charge_wh=0.0,
             throughput_cycles=0.0,
-            cost=0.0,
+            score=0.0,
             min_autonomy_margin_h=0.0,
         ),
         bound=0.0,

@@ -1,13 +1,13 @@
 """Energy ahead: the quantile of a later stretch, worked out by hand, and what stands in where a forecast has ended."""
 
 from dataclasses import replace
-from math import sqrt
+from math import inf, nan, nextafter, sqrt
 
 import pytest
 
 from edge.safety.outlook import energy_ahead_wh, offset_of, on_grid, steps_of, within
 from telemetry.model.series import LOWER, STEP, UPPER, Forecast
-from tests.edge.safety.examples import START, a_forecast
+from tests.edge.safety.examples import AUTONOMY, START, a_forecast
 
 # Median 1024 W; the upper quantile 128 W above it in each step, 16 Wh a step in sums from the start.
 LOAD = a_forecast(steps=32)
@@ -71,3 +71,11 @@ def test_small_parts() -> None:
         4.0,
         0.0,
     ]
+
+
+@pytest.mark.parametrize("name", ["autonomy_h", "failed_start_h"])
+def test_hours_that_would_become_an_endless_sum_are_no_autonomy(name: str) -> None:
+    assert replace(AUTONOMY, **{name: 96.0}) is not None  # type: ignore[arg-type]
+    for hours in (nextafter(96.0, inf), 1e12, inf, nan, -1.0):
+        with pytest.raises(ValueError, match=name):
+            replace(AUTONOMY, **{name: hours})  # type: ignore[arg-type]

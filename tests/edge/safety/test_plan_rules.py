@@ -11,6 +11,7 @@ from edge.plan import (
     ControlBounds,
     FeederEffect,
     GridReserve,
+    MoneyEffect,
     ObjectiveKind,
     Plan,
     PlanId,
@@ -171,11 +172,22 @@ def test_s15_the_bounds_numbers(field: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "field", ["relief_w", "discharge_wh", "charge_wh", "throughput_cycles", "cost", "min_autonomy_margin_h"]
+    "field", ["relief_w", "discharge_wh", "charge_wh", "throughput_cycles", "score", "min_autonomy_margin_h"]
 )
 def test_s15_the_promised_numbers(field: str) -> None:
     changes: dict[str, Any] = {field: nan}
     assert broken(replace(PLAN, expected=replace(PLAN.expected, **changes))) == {"S15 number"}
+
+
+@pytest.mark.parametrize("field", ["energy", "refill", "demand", "wear"])
+def test_s15_the_promised_money(field: str) -> None:
+    changes: dict[str, Any] = {field: nan}
+    parts = {"energy": -1.5, "refill": 0.5, "demand": 0.0, "wear": 0.25}
+    money = MoneyEffect(currency="EUR", source="tariff t", **parts)
+    assert money.total == -0.75
+    assert broken(replace(PLAN, expected=replace(PLAN.expected, money=money))) == set()
+    absurd = replace(money, **changes)
+    assert broken(replace(PLAN, expected=replace(PLAN.expected, money=absurd))) == {"S15 number"}
 
 
 @pytest.mark.parametrize("field", ["peak_without_w", "peak_with_w", "limit_w"])

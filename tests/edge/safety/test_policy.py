@@ -62,7 +62,9 @@ def test_no_file_or_an_unreadable_one_means_nobody_may(tmp_path: Path) -> None:
     garbled.write_bytes(b"\xff\xfe")
     untrue = tmp_path / "untrue.toml"
     untrue.write_text("version = ")
-    for path in (tmp_path / "absent.toml", folder, garbled, untrue):
+    deep = tmp_path / "deep.toml"
+    deep.write_text("a = " + "[" * 100_000)
+    for path in (tmp_path / "absent.toml", folder, garbled, untrue, deep):
         policy = load_policy(path)
         assert policy.tiers == {}
         assert policy.why.startswith("no approval policy in force: ")
@@ -89,6 +91,7 @@ def test_no_file_or_an_unreadable_one_means_nobody_may(tmp_path: Path) -> None:
         {"version": 1, "automatic": {**AUTO, "objectives": ["world_peace"]}},
         {"version": 1, "automatic": {**AUTO, "objectives": 7}},
         {"version": 1, "automatic": {**AUTO, "modes": ["holiday"]}},
+        {"version": 1, "automatic": {**AUTO, "max_validity_h": 1e300}},
     ],
 )
 def test_one_mistake_means_nobody_may(table: dict[str, Any]) -> None:

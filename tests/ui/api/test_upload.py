@@ -121,7 +121,7 @@ async def test_csv_and_ndjson_say_the_same(world: World, kind: str, body: str) -
         ("text/csv", b"\xff\xfe", 422),
         ("text/csv", b"", 422),
         ("application/json", b"\x1f\x8bnonsense", 422),
-        ("application/json", gzip.compress(b"[]")[:-5], 422),
+        ("application/json", gzip.compress(b"[]", mtime=0)[:-5], 422),
     ],
 )
 async def test_what_cannot_be_read_at_all_is_an_error(

@@ -87,12 +87,14 @@ def test_rules_are_counted_from_the_newest_verdict() -> None:
 def test_the_card_names_the_approver_that_the_policy_wants() -> None:
     plan = {
         "sites": 6, "discharge_wh": 20826.5, "charge_wh": 0.0, "relief_w": 17353.1, "reserve_margin_h": 1.304,
-        "reserve_h": 2.0, "cycles": 0.082, "cost": 131507.2, "gap_frac": 0.0, "verdicts": [], "tier": "two_persons",
+        "reserve_h": 2.0, "cycles": 0.082, "money": {"total": 1.5, "currency": "EUR"}, "gap_frac": 0.0, "verdicts": [], "tier": "two_persons",
     }  # fmt: skip
     shown = {label: value for label, value, _ in figures_of(plan)}
     assert shown["Energy"] == "20.8 kWh"
     assert shown["Above reserve"] == "1.30 h"
     assert shown["Approval"] == "2 persons"
+    assert shown["Cost"] == "1.50 EUR"
+    assert {label: value for label, value, _ in figures_of({**plan, "money": None})}["Cost"] == "no tariff"
     assert {label: value for label, value, _ in figures_of({**plan, "tier": None})}[
         "Approval"
     ] == "nobody may"

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
-from edge.plan import ApprovalTier, PlanId, PlanStatus
+from edge.plan import ApprovalTier, MoneyEffect, PlanId, PlanStatus
 from edge.plan_codec import PlanDocError
 from telemetry.model.series import STEP
 from tools.planning.plan_store import StoredPlan
@@ -50,6 +50,7 @@ from ui.api.schemas import (
     Page,
     PlanFeederEffect,
     PlanLine,
+    PlanMoney,
     PlanOut,
     PlanSchedule,
     PlanStatusName,
@@ -138,7 +139,8 @@ async def plan_out(services: Services, plan_id: str, caller: Principal) -> PlanO
         discharge_wh=expected.discharge_wh,
         charge_wh=expected.charge_wh,
         cycles=expected.throughput_cycles,
-        cost=expected.cost,
+        score=expected.score,
+        money=_money(expected.money),
         reserve_margin_h=expected.min_autonomy_margin_h,
         reserve_h=envelope.reserve_h,
         bound=plan.bound,
@@ -215,6 +217,20 @@ async def delivery(plan_id: PlanIdPath, services: ServicesHere) -> Delivery:
         sites_sent=len(sent),
         sites_taking_part=len(following),
         quarter_hours=quarter_hours(plan_, following, measured, now),
+    )
+
+
+def _money(money: MoneyEffect | None) -> PlanMoney | None:
+    if money is None:
+        return None
+    return PlanMoney(
+        currency=money.currency,
+        total=money.total,
+        energy=money.energy,
+        refill=money.refill,
+        demand=money.demand,
+        wear=money.wear,
+        source=money.source,
     )
 
 
