@@ -41,6 +41,11 @@ class SunspecRegisters:
             self._add(model, layouts()[model])
         self._frame += [END, 0]
         self.wrong: dict[str, float] = {}  # "model.point" -> value it answers instead, a fault
+        self._spoilt = False  # wrong values stand in the frame, or did
+        # What never changes is written into the frame once; what does is asked for at each read.
+        for model, name, point, at in self._places:
+            self._frame[at : at + point.size] = self._words(model, name, point)
+        self._live = [p for p in self._places if p[0] in _SETTINGS or callable(VALUES.get((p[0], p[1])))]
 
     @property
     def points(self) -> frozenset[str]:
@@ -73,8 +78,10 @@ class SunspecRegisters:
         if not (start >= 0 and start + count <= len(self._frame)):
             raise IllegalAddressError(address)
         # Places lie in order: from the one that holds the first register to the last that begins in the span.
-        first = max(bisect_right(self._places, start, key=itemgetter(3)) - 1, 0)
-        for model, name, point, at in self._places[first:]:
+        self._spoilt = self._spoilt or bool(self.wrong)
+        places = self._places if self._spoilt else self._live
+        first = max(bisect_right(places, start, key=itemgetter(3)) - 1, 0)
+        for model, name, point, at in places[first:]:
             if at >= start + count:
                 break
             self._frame[at : at + point.size] = self._words(model, name, point)
