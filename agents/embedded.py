@@ -101,7 +101,10 @@ class EmbeddedModel:
         text, prompt_tokens, answer_tokens = await self._complete(
             kind, shown(question, read), grammar_of(question, read), _MOST_TOKENS
         )
-        name, option = taken(text, question, read)
+        try:
+            name, option = taken(text, question, read)
+        except ModelError as error:
+            raise error.having_used(prompt_tokens, answer_tokens) from error.__cause__
         return Choice(
             name=name,
             option=option,

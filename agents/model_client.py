@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from importlib.resources import files
 from time import monotonic
-from typing import Protocol
+from typing import Protocol, Self
 
 from openai import AsyncOpenAI, OpenAIError
 from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam, ChatCompletionToolUnionParam
@@ -27,11 +27,18 @@ _MAX_ARGUMENT_CHARS = 20_000
 
 
 class ModelError(Exception):
-    """The model did not give one valid option; `reason` is a few words for the operator."""
+    """The model did not give one valid option; `reason` is a few words for the operator, and the tokens were used all the same."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.prompt_tokens = 0
+        self.answer_tokens = 0
+
+    def having_used(self, prompt_tokens: int, answer_tokens: int) -> Self:
+        """Return itself with what the useless answer cost."""
+        self.prompt_tokens, self.answer_tokens = prompt_tokens, answer_tokens
+        return self
 
 
 def accept(_name: str, _option: Option) -> None:
@@ -117,9 +124,13 @@ class WithFallback:
         except ModelError as error:
             if isinstance(error, UnreachableModelError):
                 self._rest()
-            return await self._take_over(question, error.reason)
+            taken = await self._take_over(question, error.reason)
+            return replace(taken, prompt_tokens=error.prompt_tokens, answer_tokens=error.answer_tokens)
         except ToolInputError as error:
-            return await self._take_over(question, f"it chose what does not exist or is not allowed: {error}")
+            taken = await self._take_over(
+                question, f"it chose what does not exist or is not allowed: {error}"
+            )
+            return replace(taken, prompt_tokens=choice.prompt_tokens, answer_tokens=choice.answer_tokens)
         self._resting.clear()
         return choice
 
@@ -173,7 +184,10 @@ class EndpointModel:
             answer = await self._ask(question)
         except OpenAIError as error:
             raise UnreachableModelError(_words(error)) from error
-        name, option = _read(answer, question)
+        try:
+            name, option = _read(answer, question)
+        except ModelError as error:
+            raise error.having_used(answer.prompt_tokens, answer.answer_tokens) from error.__cause__
         return Choice(
             name=name,
             option=option,

@@ -1,0 +1,164 @@
+"""The loop's life beside its commands: what wakes it, what ends a run, what a model may use, as whom the library is read."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+from agents.loop import LoopSettings
+from agents.model_client import Endpoint, EndpointModel, WithFallback
+from agents.model_use import Budget, Budgets, Price
+from agents.policy import PolicyPlanner
+from knowledge.document_store import DocumentStore
+from knowledge.documents import Document, DocumentKind, ReaderRole
+from knowledge.imports import import_documents
+from knowledge.passage_store import PassageStore
+from tests.agents.harness import Bench, bench_over
+from tests.agents.openai_server import Call, Slow, openai_server
+from tests.agents.test_loop import a_loop, events, once, say
+from tests.agents.test_wakes import an_incident
+from tests.agents.worlds import NOW
+from tests.services import Database
+from ui.ops.secrets import DatabaseRole
+
+QUIET = timedelta(minutes=15)
+
+
+def cycles(bench: Bench) -> list[str]:
+    rows = bench.sql("SELECT thread_id FROM thread WHERE kind = 'loop' ORDER BY created_at")
+    return [str(row[0]) for row in rows]
+
+
+async def test_a_new_incident_wakes_a_cycle_before_its_time(database: Database) -> None:
+    async with bench_over(database) as bench:
+        bench.world.background_high_w = 100_000.0  # nothing to shave: cycles end at once
+        loop = a_loop(bench, every=QUIET)
+        await once(loop)
+        assert cycles(bench) == ["cycle-20260310T155000"]
+        bench.world.incidents = [an_incident("inc-9"), an_incident("inc-8")]
+        bench.clock.at += timedelta(seconds=59)
+        await once(loop)
+        assert len(cycles(bench)) == 1  # looked for once a minute
+        bench.clock.at += timedelta(seconds=1)
+        await once(loop)
+        assert cycles(bench)[1:] == ["cycle-20260310T155100"]  # two incidents, one cycle
+        bench.clock.at += timedelta(minutes=1)
+        await once(loop)
+        assert len(cycles(bench)) == 2  # and not again
+
+
+async def test_a_turn_that_runs_can_be_cancelled(database: Database) -> None:
+    async with bench_over(database) as bench, openai_server(Slow(30.0, Call("watch", {}))) as server:
+        endpoint = EndpointModel(Endpoint(base_url=server.base_url, api_key="k", model="slow"))
+        model = WithFallback(primary=endpoint, fallback=PolicyPlanner(), timeout=timedelta(seconds=60))
+        loop = a_loop(bench, model=model)
+        say(bench, "How is the fleet?")
+        await loop.look()
+        async with asyncio.timeout(20.0):
+            while not server.requests:
+                await asyncio.sleep(0.02)
+        say(bench, "", kind="cancel")
+        await once(loop)
+        await once(loop)
+        done = events(bench, "done")
+        assert [(one["stage"], one.get("who")) for one in done] == [("cancelled", "alice")]
+        assert events(bench, "message") == []
+        assert bench.sql("SELECT outcome FROM thread_command_done ORDER BY command_no") == [
+            ("cancelled",),
+            ("nothing to cancel",),
+        ]
+        await once(loop)
+        assert len(server.requests) == 1  # it is not taken up again
+        await endpoint.close()
+
+
+async def test_a_thread_whose_budget_is_used_up_is_answered_by_the_policy_planner(database: Database) -> None:
+    async with (
+        bench_over(database) as bench,
+        openai_server(
+            Call("watch", {}), Call("fleet_state", {}), Call("final_answer", {"text": "6 sites are online."})
+        ) as server,
+    ):
+        endpoint = EndpointModel(Endpoint(base_url=server.base_url, api_key="k", model="m"))
+        model = WithFallback(primary=endpoint, fallback=PolicyPlanner(), timeout=timedelta(seconds=20))
+        loop = a_loop(bench, model=model)
+        budgets = Budgets(
+            thread=Budget(tokens=300),
+            day=Budget(money=0.001),
+            price=Price(prompt_per_million=2.0, answer_per_million=5.0),
+        )
+        loop.settings = LoopSettings(owner="a", cycle_every=timedelta(0), budgets=budgets)
+        say(bench, "How is the fleet?")
+        await once(loop)
+        [first] = events(bench, "message")
+        # 120 tokens an answer: the first three questions are asked at 0, 120 and 240 of 300.
+        assert (first["text"], len(server.requests)) == ("6 sites are online.", 3)
+        say(bench, "How is the fleet?")
+        await once(loop)
+        second = events(bench, "message")[1]
+        assert len(server.requests) == 3
+        assert second["planner"] == "policy planner (no language model)"
+        assert "this thread's budget of 300 tokens is used up" in second["notes"][0]
+        # 360 tokens so far, 300 prompt and 60 answer: 0.0006 + 0.0003 = 0.0009 of 0.001 in money.
+        say(bench, "How is the fleet?", thread_id="chat-2")
+        await once(loop)
+        [other] = events(bench, "message", "chat-2")
+        assert len(server.requests) == 4
+        assert "the day's budget of 0.001 in money is used up" in " ".join(other["notes"])
+        await endpoint.close()
+
+
+async def test_the_library_is_read_as_the_person_who_asks(database: Database) -> None:
+    async with bench_over(database) as bench:
+        pages = [
+            Document(
+                document_id=f"page-{role.value}", title="Mouse in the cabinet", kind=DocumentKind.PROCEDURE,
+                text=f"Procedure for a mouse in the cabinet, {role.value} edition.", sources=("s",), role=role,
+            )
+            for role in (ReaderRole.VIEWER, ReaderRole.ADMIN)
+        ]  # fmt: skip
+        await import_documents(DocumentStore(bench.pool), pages, None, at=NOW)
+        for name, role in (("alice", "admin"), ("vera", "viewer")):
+            bench.sql(
+                "INSERT INTO app_user (name, password_hash, role, created_at) VALUES (%s, 'x', %s, %s)",
+                name, role, NOW, role=DatabaseRole.API,
+            )  # fmt: skip
+        assert [await bench.threads.role_of(name) for name in ("alice", "vera", "mallory")] == [
+            "admin",
+            "viewer",
+            None,
+        ]
+        loop = a_loop(bench)
+        loop.deps = replace(loop.deps, tools=replace(loop.deps.tools, library=PassageStore(bench.pool, None)))
+        say(bench, "what is the procedure for a mouse in the cabinet?")
+        await once(loop)
+        assert "admin edition" in events(bench, "message")[0]["text"]
+        assert "page-admin#" in events(bench, "message")[0]["text"]  # with its source
+        bench.sql("UPDATE app_user SET active = false WHERE name = 'alice'", role=DatabaseRole.API)
+        say(bench, "what is the procedure for a mouse in the cabinet?")
+        await once(loop)
+        told = events(bench, "message")[1]["text"]
+        assert "viewer edition" in told
+        assert "admin edition" not in told
+
+
+async def test_incidents_and_decisions_are_found_again(database: Database) -> None:
+    async with bench_over(database) as bench:
+        store = DocumentStore(bench.pool)
+
+        async def remember(documents: object, at: object) -> None:
+            await import_documents(store, documents, None, at=at)  # type: ignore[arg-type]
+
+        bench.world.incidents = [an_incident("inc-77")]
+        loop = a_loop(bench, every=QUIET)
+        loop.deps = replace(
+            loop.deps,
+            remember=remember,
+            tools=replace(loop.deps.tools, library=PassageStore(bench.pool, None)),
+        )
+        await once(loop)
+        assert "incident/inc-77" in await store.hashes()
+        say(bench, "have we seen a load incident at cbs-0001 before?")
+        await once(loop)
+        [message] = events(bench, "message")
+        assert "incident/inc-77#" in message["text"]
+        assert message["notes"] == []
