@@ -9,6 +9,7 @@ from edge.gateway.control import Loop
 from edge.modbus.port import DeviceError, SitePort
 
 _CHARGE_STEP_A: Final = 0.1  # smaller changes of the charging limit are not worth a write
+_INVERTER_STEP_W: Final = 20.0
 _SAME_V: Final = 0.001
 _SILENCE: Final = timedelta(seconds=60)
 _LONGEST_REVERT: Final = timedelta(seconds=900)
@@ -28,6 +29,8 @@ class Cabinet:
         self._charge_limit_a: float | None = None
         self._written_at: datetime | None = None
         self._applied_at: datetime | None = None
+        self._inverter_w = 0.0
+        self._inverter_at: datetime | None = None
 
     @property
     def moved(self) -> bool:
@@ -57,6 +60,7 @@ class Cabinet:
             self._charge_limit_a = None
             await self._port.write_charge_limit_a(loop.charge_limit_a)
             self._charge_limit_a = loop.charge_limit_a
+        await self._invert(loop.inverter_w, now, period)
         if self._is_float(loop.volts):
             if self._volts is None or self.moved:
                 self._volts = None
@@ -80,13 +84,25 @@ class Cabinet:
             raise DeviceError("rectifier", f"voltage {loop.volts} V was read back as {read_back} V")
         return read_back
 
+    async def _invert(self, power_w: float, now: datetime, period: timedelta) -> None:
+        """Write the inverter's power on change, and to refresh its own revert timer."""
+        if power_w == 0.0 == self._inverter_w:
+            return
+        revert = min(_LONGEST_REVERT, max(self._revert, 10 * period))
+        last = self._inverter_at
+        due = last is None or now < last or now - last >= revert / 3
+        if power_w == 0.0 or due or abs(power_w - self._inverter_w) >= _INVERTER_STEP_W:
+            self._inverter_w = power_w  # also if the write fails half-way: it must be released then
+            await self._port.write_inverter_w(power_w, revert)
+            self._inverter_at = now
+
     async def release(self) -> None:
         """Return to float with charging closed, whatever was written before: voltage first, it is what matters.
 
         Raises:
             DeviceError: A device did not answer.
         """
-        self._volts = None
+        self._volts, self._inverter_w = None, 0.0
         await self._port.release()
         self._volts = self._port.capabilities.float_v
         self._charge_limit_a = None

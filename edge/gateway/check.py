@@ -172,6 +172,9 @@ async def check_devices(file: GatewayFile) -> list[Finding]:
     if file.site.shed.loads and sample.load_shed is None:
         fix = "use a profile with a writable load_shed point, or remove site.shed.loads: no load can be shed"
         findings.append(Finding(what="load shedding", found="the controller has no load_shed point", fix=fix))
+    if file.site.limits.export is not None and not capabilities.inverter:
+        fix = "list the inverter under devices with inverter_w, or remove site.limits.export"
+        findings.append(Finding(what="export", found="declared, but no inverter answers", fix=fix))
     findings.append(check_reserves(file.site.fast, capabilities))
     if sample.alarms:
         fix = "clear the alarms at the cabinet"

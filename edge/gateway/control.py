@@ -13,7 +13,7 @@ from itertools import pairwise
 from math import floor
 from typing import Final
 
-from edge.gateway.limits import OwnLimits, Reason, spare_load_w
+from edge.gateway.limits import OwnLimits, Reason, exported_w, spare_load_w
 from edge.modbus.port import Capabilities, FieldSample
 from telemetry.model.battery import Chemistry
 
@@ -59,7 +59,7 @@ class Loop:
     `want_v` is the voltage before rounding to the device's step, `ohm` the present estimate of the battery's
     resistance, `rest_v` of the voltage at which discharge begins, seen at `rest_soc_frac` (None: not yet seen).
     `last_v`, `last_a` are the discharge sample that `ohm` is learned from; `after_w` the battery power expected right
-    after the write (None: not known).
+    after the write (None: not known). `inverter_w` is asked of a declared inverter, W at its AC side, charging positive.
     """
 
     want_v: float
@@ -72,6 +72,7 @@ class Loop:
     last_a: float = 0.0
     held: Reason | None = None
     after_w: float | None = None
+    inverter_w: float = 0.0
 
 
 def start_loop(capabilities: Capabilities, limits: OwnLimits) -> Loop:
@@ -94,6 +95,7 @@ def at_float(loop: Loop, capabilities: Capabilities, charge_limit_a: float = 0.0
         last_a=0.0,
         held=None,
         after_w=None,
+        inverter_w=0.0,
     )
 
 
@@ -102,7 +104,11 @@ def step(
 ) -> Loop:
     """Return the next outputs for a battery power, W; `held` names what physically keeps it from the target."""
     if target_w < 0.0:
-        return _discharge(loop, target_w, sample, capabilities, limits)
+        inverter_w = exported_w(target_w, sample, limits)
+        seen = sample
+        if limits.export is not None:  # what the inverter takes from the bus is load to the battery
+            seen = replace(sample, load_w=sample.load_w - loop.inverter_w / limits.export.efficiency)
+        return replace(_discharge(loop, target_w, seen, capabilities, limits), inverter_w=inverter_w)
     if target_w > 0.0:
         return _charge(loop, target_w, sample, capabilities)
     return at_float(loop, capabilities)

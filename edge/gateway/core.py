@@ -15,6 +15,8 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Final
 
+from msgspec.structs import replace as alter
+
 from edge.gateway import roster
 from edge.gateway.buffer import Buffer
 from edge.gateway.cabinet import Cabinet
@@ -49,6 +51,11 @@ _GOOD_TO_RECOVER: Final = 5
 _REAL_SPEED: Final = 1.01
 
 
+def _without_export(config: SiteConfig) -> SiteConfig:
+    """Return the file of a site whose devices have no inverter: whatever it says, nothing can be exported."""
+    return alter(config, limits=alter(config.limits, export=None))
+
+
 class GatewayCore:
     """A site's gateway. `run` until cancelled; the port must be open and the uplink not yet."""
 
@@ -66,7 +73,10 @@ class GatewayCore:
         local_lock: Callable[[], bool] = lambda: False,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        config = config if port.capabilities.inverter else _without_export(config)
         self.config = config
+        # Of what answers the site's own load alone: reserves and local rules never export.
+        self.own_load_limits = alter(config.limits, export=None)
         self._port = port
         self._uplink = uplink
         self.clock = clock

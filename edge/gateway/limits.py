@@ -45,6 +45,23 @@ class Reason(StrEnum):
     STRING_SHARE = "string_share"
 
 
+class ExportRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `limits.export` section: a bidirectional inverter that may feed the grid while the mains are present.
+
+    `certificate` is its anti-islanding certificate for the country (EN 50549-1 and the like): without one it cannot be
+    declared. `limit_w` at its AC side. With the mains absent nothing is ever exported: no transfer switch is driven here.
+    """
+
+    certificate: Annotated[str, msgspec.Meta(min_length=3, max_length=120)]
+    limit_w: Annotated[float, msgspec.Meta(gt=0.0)]
+    efficiency: Annotated[float, msgspec.Meta(gt=0.5, le=1.0)] = 0.95
+
+    @property
+    def dc_w(self) -> float:
+        """What the inverter takes from the bus at its limit, W."""
+        return self.limit_w / self.efficiency
+
+
 class OwnLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The `limits` section of the gateway's file.
 
@@ -74,6 +91,7 @@ class OwnLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ramp_w_per_step: float | None = None
     continuity_proven: bool = False
     load_tolerance_frac: float = 0.25
+    export: ExportRule | None = None
     parallel_strings: Annotated[int, msgspec.Meta(ge=0, le=8)] = 0
     max_sample_age_s: float = 5.0
 
@@ -128,6 +146,19 @@ def terminal_w(sample: FieldSample) -> float:
 def spare_load_w(sample: FieldSample) -> float:
     """Return what the battery can feed without export: max(0, load - PV), W (DOMAIN.md section 1)."""
     return max(0.0, sample.load_w - (sample.pv_w or 0.0))
+
+
+def feedable_w(sample: FieldSample, limits: OwnLimits) -> float:
+    """Return what the battery can give: the site's own load less PV, and what a declared inverter may take, W."""
+    return spare_load_w(sample) + (0.0 if limits.export is None else limits.export.dc_w)
+
+
+def exported_w(target_w: float, sample: FieldSample, limits: OwnLimits) -> float:
+    """Return the inverter's AC power for a battery power, charging positive: what the site's own load does not take."""
+    if limits.export is None or not sample.mains_ok:
+        return 0.0
+    excess_w = -target_w - spare_load_w(sample)
+    return -min(limits.export.limit_w, excess_w * limits.export.efficiency) if excess_w > _ZERO_W else 0.0
 
 
 def charge_headroom_w(sample: FieldSample, limits: OwnLimits) -> float:
@@ -208,8 +239,13 @@ def _power_reason(
     lowest_w, highest_w = min(body.setpoint_w), max(body.setpoint_w)
     first_w = _near_setpoint_w(body, now)
     spare_w = spare_load_w(sample)
-    if lowest_w < -limits.max_load_w or -first_w > spare_w * (1.0 + limits.load_tolerance_frac) + _ZERO_W:
+    export_w = 0.0 if limits.export is None else limits.export.dc_w
+    most_w = spare_w * (1.0 + limits.load_tolerance_frac) + export_w
+    if lowest_w < -limits.max_load_w - export_w or -first_w > most_w + _ZERO_W:
         return Reason.EXPORT_NOT_DECLARED
+    # Should the battery's protection open, the rectifiers carry load and inverter until that lets go.
+    if export_w > 0.0 and limits.max_load_w + export_w > limits.rectifier_secure_w:
+        return Reason.NO_CONTINUITY
     if site.capabilities.full_load_blocks_only and any(
         -spare_w + _ZERO_W < setpoint_w < -_ZERO_W for setpoint_w in body.setpoint_w
     ):
@@ -339,7 +375,7 @@ def _discharge_bounds_w(sample: FieldSample, limits: OwnLimits) -> list[tuple[fl
     rate = 0.0 if band is None else band.discharge_c_rate
     empty = sample.soc_frac is None or not sample.soc_frac > limits.soc_min_frac
     return [
-        (spare_load_w(sample), Reason.LOAD_BELOW_SETPOINT),
+        (feedable_w(sample, limits), Reason.LOAD_BELOW_SETPOINT),
         (rate * limits.rated_wh, Reason.C_RATE_BY_TEMPERATURE),
         (string_bound_w(sample, limits, rate, -1), Reason.STRING_SHARE),
         (0.0 if empty else limits.rated_wh * 100.0, Reason.SOC_BAND),

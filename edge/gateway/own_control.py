@@ -36,7 +36,7 @@ class OwnControl:
     def outputs(self, sample: FieldSample, now: datetime) -> Loop:
         """Return the loop's outputs: what the local rules ask, else float and recharge."""
         core, before = self._core, self._local
-        limits, capabilities = core.config.limits, self._port.capabilities
+        limits, capabilities = core.own_load_limits, self._port.capabilities
         asked = local_step(
             before,
             core.config.local,

@@ -60,7 +60,7 @@ class ReserveLoop:
             before = duty.response or Response(at=duty.at)
             product = shipped_products()[body.product]
             after = _measured(respond(before, body, product, hz, now), before, quick, now)
-            allowed = allow(after.power_w, sample, core.config.limits)
+            allowed = allow(after.power_w, sample, core.own_load_limits)
             actuator = aim(
                 self._actuator_for(duty),
                 allowed.power_w,
