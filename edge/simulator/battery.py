@@ -50,6 +50,7 @@ class Chemistry:
     over_v: float
     trip_c_rate: float
     trip_hot_c: float
+    trip_cold_c: float
     charge_min_c: float  # outside these no charge is taken, discharging goes on
     charge_max_c: float
 
@@ -115,6 +116,7 @@ LFP = Chemistry(
     over_v=57.6,
     trip_c_rate=1.05,  # 1 C maximum plus 5 % before the BMS acts
     trip_hot_c=60.0,
+    trip_cold_c=-20.0,  # V-LFP48100: discharge -20-60 degC
     charge_min_c=0.0,  # V-LFP48100: charge 0-60 degC
     charge_max_c=60.0,
 )
@@ -168,6 +170,7 @@ VRLA = Chemistry(
     over_v=1e9,
     trip_c_rate=1e9,
     trip_hot_c=1e9,
+    trip_cold_c=-1e9,
     charge_min_c=-20.0,  # no charge above 55 or below -20 degC (Mastervolt)
     charge_max_c=55.0,
 )
@@ -262,6 +265,7 @@ class Cells:
     over_v: Floats
     trip_a: Floats
     trip_hot_c: Floats
+    trip_cold_c: Floats
     charge_min_c: Floats
     charge_max_c: Floats
 
@@ -292,6 +296,7 @@ def spread(chem: Ints, rated_ah: Floats) -> Cells:
         over_v=of("over_v"),
         trip_a=of("trip_c_rate") * rated_ah,
         trip_hot_c=of("trip_hot_c"),
+        trip_cold_c=of("trip_cold_c"),
         charge_min_c=of("charge_min_c"),
         charge_max_c=of("charge_max_c"),
     )

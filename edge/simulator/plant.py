@@ -15,6 +15,7 @@ from edge.simulator import battery
 from edge.simulator.battery import Floats, Ints
 from edge.simulator.bus import Bools, BusInput, BusState, solve_bus
 from edge.simulator.plant_state import (
+    TRIP_COLD,
     TRIP_CURRENT,
     TRIP_FORCED,
     TRIP_HOT,
@@ -267,9 +268,12 @@ class Plant:
         trip = np.where(live & (v > cells.over_v), TRIP_OVER_V, trip)
         trip = np.where(live & (np.abs(amps) > cells.trip_a), TRIP_CURRENT, trip)
         trip = np.where(live & (hot > cells.trip_hot_c), TRIP_HOT, trip)
+        trip = np.where(live & (hot < cells.trip_cold_c), TRIP_COLD, trip)
         returns = (v > cfg.trip_reset_v) & (v < cells.over_v) & solved.up[:, None]
-        cool = hot < cells.trip_hot_c - 5.0
-        passes = ((trip == TRIP_UNDER_V) & returns) | ((trip == TRIP_HOT) & cool)
+        cool, warm = hot < cells.trip_hot_c - 5.0, hot > cells.trip_cold_c + 5.0
+        passes = (
+            ((trip == TRIP_UNDER_V) & returns) | ((trip == TRIP_HOT) & cool) | ((trip == TRIP_COLD) & warm)
+        )
         trip = np.where(~st.closed & passes, TRIP_NONE, trip)
         trip = np.where(self.hardware.trip_forced & self.installed, TRIP_FORCED, trip)
         closed = (trip == TRIP_NONE) & self.installed

@@ -12,7 +12,7 @@ import numpy as np
 from edge.simulator.battery import Floats, Ints
 from edge.simulator.bus import Bools
 
-TRIP_NONE, TRIP_UNDER_V, TRIP_OVER_V, TRIP_CURRENT, TRIP_HOT, TRIP_FORCED = range(6)
+TRIP_NONE, TRIP_UNDER_V, TRIP_OVER_V, TRIP_CURRENT, TRIP_HOT, TRIP_FORCED, TRIP_COLD = range(7)
 
 
 @dataclass(slots=True, kw_only=True)
