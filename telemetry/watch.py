@@ -15,6 +15,7 @@ import numpy.typing as npt
 from telemetry.balance import TOLERANCE_FRAC, TOLERANCE_W
 from telemetry.order import Doubt, Stamped, Track, follow
 from telemetry.rows import FLOATS
+from telemetry.stuck import SLOW, Line, moved_wh, stuck
 
 STUCK_AFTER = 12  # readings with the same value: two minutes at one in ten seconds
 _DEPTH = STUCK_AFTER - 1
@@ -22,9 +23,12 @@ _STUCK_WITHIN_S = 3_600.0
 _STUCK_LEAST_W = 50.0  # a sensor that says nothing flows may well be right
 _SPIKE_WITHIN_S = 120.0
 # More than the thing itself can change between two readings at most two minutes apart: thermal mass, C-rate, ageing [I].
-_JUMPS: Mapping[str, float] = {"battery_c": 8.0, "ambient_c": 12.0, "soc_frac": 0.15, "soh_frac": 0.10}
+_JUMPS: Mapping[str, float] = {
+    "battery_c": 8.0, "ambient_c": 12.0, "soc_frac": 0.15, "soh_frac": 0.10, "bus_v": 12.0, "fuel_frac": 0.3,
+}  # fmt: skip
 _LOAD_JUMP_W, _LOAD_JUMP_FRAC = 2_000.0, 2.0  # air conditioning and a busy cell are well below
 _AT = {name: place for place, name in enumerate(FLOATS)}
+_SLOW_AT = [_AT[name] for name in SLOW]
 Doubts = dict[int, list[tuple[str, str]]]  # by place in the batch: field and reason
 Floats = npt.NDArray[np.float32]
 
@@ -68,7 +72,10 @@ class Watch:
     _values: Floats = field(default_factory=lambda: np.empty((0, _DEPTH, len(FLOATS)), np.float32))
     _at_s: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty((0, _DEPTH)))
     _tracks: dict[str, Track] = field(default_factory=dict)
-    _staged: tuple[npt.NDArray[np.intp], Floats, npt.NDArray[np.float64]] | None = None
+    _moved_wh: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, len(SLOW), 2)))
+    _staged: tuple[npt.NDArray[np.intp], Floats, npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = (
+        None
+    )
     _staged_tracks: dict[str, Track] = field(default_factory=dict)
 
     def judge(self, series: Series, told: Sequence[Told]) -> Doubts:
@@ -86,8 +93,8 @@ class Watch:
     def accept(self) -> None:
         """Make the batch judged last part of the memory."""
         if self._staged is not None:
-            places, values, at_s = self._staged
-            self._values[places], self._at_s[places] = values, at_s
+            places, values, at_s, moved = self._staged
+            self._values[places], self._at_s[places], self._moved_wh[places] = values, at_s, moved
             self._staged = None
         self._tracks |= self._staged_tracks
         self._staged_tracks = {}
@@ -116,9 +123,16 @@ class Watch:
         at_s[remembered] = self._at_s[sites].ravel()
         values[new], at_s[new] = series.values, series.at_s
         last = starts + counts + line[:, None]  # the newest eleven of each site
-        self._staged = (sites, values[last.T], at_s[last.T])
+        is_new = np.zeros(len(values), np.bool_)
+        is_new[new] = True
+        slow = values[:, _SLOW_AT].astype(np.float64)
         with np.errstate(invalid="ignore"):
-            return [*_spikes(values, at_s, new), *_stuck(values, at_s, new)]
+            moved = moved_wh(
+                Line(slow, values[:, _AT["battery_w"]].astype(np.float64), at_s, starts + _DEPTH - 1, last[-1], is_new),
+                self._moved_wh[sites],
+            )  # fmt: skip
+            self._staged = (sites, values[last.T], at_s[last.T], moved[last[-1]])
+            return [*_spikes(values, at_s, new), *_stuck(values, at_s, new), *stuck(slow[new], moved[new])]
 
     def _places_of(self, told: Sequence[Told]) -> npt.NDArray[np.intp]:
         known = self._places
@@ -128,6 +142,7 @@ class Watch:
             empty = np.full((more, _DEPTH, len(FLOATS)), np.nan, np.float32)
             self._values = np.concatenate((self._values, empty))
             self._at_s = np.concatenate((self._at_s, np.full((more, _DEPTH), np.nan)))
+            self._moved_wh = np.concatenate((self._moved_wh, np.zeros((more, len(SLOW), 2))))
         return places
 
 

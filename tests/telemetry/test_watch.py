@@ -1,6 +1,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -69,6 +70,56 @@ def test_a_rectifier_at_its_limit_is_not_stuck() -> None:
         )
     )
     assert _watched(series, 5) == {}
+
+
+def _discharge(count: int, **fixed: float) -> list[Reading]:
+    """6 kW out of the battery, a reading every five minutes: 500 Wh each; every slow value moves but the fixed ones."""
+    series = []
+    for k in range(count):
+        values: dict[str, Any] = {
+            "soc_frac": 0.9 - 0.01 * k, "battery_c": 25.0 + 0.1 * k, "bus_v": 50.0 - 0.01 * k,
+            "load_w": 6000.0, "rectifier_w": 0.0, "grid_w": 60.0, "battery_w": -6000.0,
+        }  # fmt: skip
+        values |= fixed
+        values["battery_a"] = values["battery_w"] / values["bus_v"]
+        series.append(replace(READING, sequence=k + 1, at=NOW + timedelta(minutes=5 * k), **values))
+    return series
+
+
+@pytest.mark.parametrize("together", [1, 5, 20])
+@pytest.mark.parametrize(
+    ("fixed", "first"),
+    [
+        ({}, None),
+        ({"soc_frac": 0.5}, 8),  # 3 kWh are passed with the seventh step
+        ({"bus_v": 50.0}, 8),
+        ({"battery_c": 25.0}, 12),  # 5 kWh with the eleventh
+    ],
+)
+def test_a_value_that_stands_still_while_kilowatt_hours_leave_is_stuck(
+    together: int, fixed: dict[str, float], first: int | None
+) -> None:
+    found = _watched(_discharge(14, **fixed), together)
+    assert found == ({} if first is None else {number: set(fixed) for number in range(first, 15)})
+
+
+def test_a_change_begins_the_count_anew_and_a_full_battery_may_stay_full() -> None:
+    series = [replace(each, soc_frac=0.5 if k < 5 else 0.4) for k, each in enumerate(_discharge(14))]
+    # Readings 6 to 14 say 0.4: seven steps after the sixth is the thirteenth.
+    assert _watched(series, 4) == {13: {"soc_frac"}, 14: {"soc_frac"}}
+    charging = [
+        replace(each, soc_frac=1.0, battery_w=6000.0, battery_a=6000.0 / (each.bus_v or 1.0), rectifier_w=12_000.0, grid_w=12_560.0)
+        for each in _discharge(14)
+    ]  # fmt: skip
+    assert _watched(charging, 4) == {}
+
+
+def test_a_long_pause_says_nothing_of_what_the_battery_did() -> None:
+    series = [
+        replace(each, at=NOW + timedelta(minutes=16 * k))
+        for k, each in enumerate(_discharge(14, soc_frac=0.5))
+    ]
+    assert _watched(series, 4) == {}
 
 
 def test_a_batch_that_comes_again_is_judged_as_the_first_time() -> None:
