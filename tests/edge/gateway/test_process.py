@@ -22,11 +22,12 @@ import pytest
 from edge.envelope import KeySet, SigningKey, decode_ack, public_bytes, sign_keys
 from edge.gateway.check import check_all
 from edge.gateway.config import ConfigError, Pacing, read_config
-from edge.gateway.process import main
+from edge.gateway.process import main, port_spec
 from edge.gateway.uplink import FLEET_KEYS, topic
 from edge.plan import Acknowledgement, AckVerdict, Command, CommandId, CommandKind, ScheduleBody
 from edge.simulator.fleet import FleetSimulation
 from edge.simulator.modbus_server import SiteServer
+from telemetry.model.site import SiteMode
 from telemetry.mqtt import InboundMessage, MqttClient
 from telemetry.wire import StateMessage, StoredMessage, TelemetryMessage, decode, encode
 from tests.edge.gateway.bench import LIMITS, ROOT, SIGNER, SITE, SPEC, seal
@@ -269,3 +270,11 @@ def test_a_wrong_file_is_refused_with_the_key_that_is_wrong(
 def test_a_revert_longer_than_a_minute_is_refused() -> None:
     with pytest.raises(msgspec.ValidationError, match=r"revert_s must be in 5\.\.60"):
         msgspec.convert({"revert_s": 61.0}, Pacing)
+
+
+def test_the_example_file_is_a_file_of_ours() -> None:
+    file = read_config(ROOT_FOLDER / "deploy" / "gateway.example.yaml")
+    assert not file.site.limits.continuity_proven  # as shipped it refuses every schedule
+    assert file.site.highest_mode is SiteMode.SHADOW
+    assert file.site.local.import_peak is not None
+    assert port_spec(file).devices[1].tls is not None
