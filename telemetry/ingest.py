@@ -90,6 +90,7 @@ class Ingest:
     _held: bool = False  # what was taken can go nowhere for now
     _arrived_at: datetime | None = None
     _looked_s: float = 0.0
+    _untold: bool = False  # messages had to wait, and the database does not know it yet
     _left_behind: bool = False  # the broker holds messages that it thinks we have
 
     def __post_init__(self) -> None:
@@ -169,6 +170,10 @@ class Ingest:
             await self._flush()
         if waits and self._reachable:
             await self._replay()
+        if self._untold and self._reachable and not self.spill and not self._held:
+            with suppress(psycopg.OperationalError):
+                await self._act(self._tell_of_spill)
+                self._untold = False
         if self._left_behind and not self._taken and not self.spill:
             self._left_behind = False
             self.reconnect()
@@ -201,7 +206,7 @@ class Ingest:
         """Move what was taken to the spill and acknowledge it; if the spill is full, hold it."""
         taken = self._hand_over()
         if self.spill is not None and await asyncio.to_thread(self.spill.append, _messages(taken)):
-            self._held = False
+            self._held, self._untold = False, True
             self.counts.spilled += len(taken)
             for each in taken:
                 each.acknowledge()
@@ -211,6 +216,7 @@ class Ingest:
             if not self._held:
                 self.counts.spill_full += 1
                 _log.error("the spill is full, nothing more is acknowledged", extra={"worker": self.worker})
+            self._untold = True
             self._drop_replaced_states()
         self._held = True
 
@@ -242,8 +248,6 @@ class Ingest:
             self.counts.replayed += len(messages)
             await asyncio.to_thread(spill.drop_oldest)
             self._held = False
-            if not spill:
-                await self._act(self._tell_of_spill)
         except psycopg.OperationalError:
             return
 

@@ -330,7 +330,7 @@ async def test_a_worker_started_anew_stores_what_its_forerunner_spilled(
 
 
 async def test_when_the_spill_is_full_nothing_is_acknowledged_but_states_that_are_replaced(
-    database: Database, connection: psycopg.Connection, tmp_path: Path
+    database: Database, connection: psycopg.Connection, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     centre = _Centre(database, Spill(tmp_path, SpillLimits(max_bytes=100)), held_messages=4)
     centre.dsn = centre.away
@@ -358,6 +358,11 @@ async def test_when_the_spill_is_full_nothing_is_acknowledged_but_states_that_ar
         centre.dsn = centre.home
         await until(lambda: len(centre.acknowledged) == 5)
         await until(lambda: centre.reconnects == 1)
+        await until(lambda: _count(connection, "site_event") == 1)
+    assert "the spill is full, nothing more is acknowledged" in caplog.messages
+    (alarm,) = connection.execute("SELECT site_id, kind, detail FROM site_event").fetchall()
+    assert alarm[:2] == ("svc-ingest", "spill_full")
+    assert "full 1 times, 1 states dropped, 1 messages left with the broker" in alarm[2]
     assert centre.acknowledged == ["old state", "telemetry", "new state", "more 0", "more 1"]
     assert centre.ingest.counts.spill_full == 1
     assert connection.execute("SELECT state FROM site_status").fetchall() == [("outage",)]
@@ -389,3 +394,15 @@ async def test_readings_that_stay_missing_are_told_once(
         await asyncio.sleep(0.2)
     told = connection.execute("SELECT site_id, at, kind, detail FROM site_event").fetchall()
     assert told == [("cbs-0001", NOW, "readings_missing", "boot-1 4 7")]
+
+
+def test_what_is_held_in_memory_is_bounded_in_bytes_and_what_goes_beyond_is_counted(
+    database: Database,
+) -> None:
+    centre = _Centre(database)
+    centre.ingest.settings = replace(centre.ingest.settings, held_bytes=2_500)
+    for k in range(4):
+        centre.send(f"m{k}", bytes(1_000))
+    # Two are 2,000 bytes; with a third it would be 3,000.
+    assert (centre.ingest.counts.most_held, centre.ingest.counts.not_taken) == (2, 2)
+    assert centre.acknowledged == []
