@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -36,6 +37,7 @@ class ForecastRefresh:
         past: How much history is learnt from.
         steps: How far ahead, quarter hours.
         every: Forecasts younger than this are left as they are.
+        workers: Entered around every fit: where joblib's tasks run (`forecasting.workers.workers`).
     """
 
     inputs: ForecastInputs
@@ -45,6 +47,7 @@ class ForecastRefresh:
     past: timedelta = timedelta(days=28)
     steps: int = 192
     every: timedelta = timedelta(hours=1)
+    workers: Callable[[], AbstractContextManager[None]] = nullcontext
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def __call__(self, now: datetime) -> int:
@@ -72,13 +75,19 @@ class ForecastRefresh:
             forecaster = replace(forecaster, alarmed=alarmed)
         try:
             made = await asyncio.to_thread(
-                _made, forecaster, quantity, history, list(subjects.values()), self.steps
+                self._fanned, forecaster, quantity, history, list(subjects.values())
             )
         except NoForecastError as error:
             if quantity is Quantity.PV_W:
                 return 0  # sites with panels then count as having no forecast, and are kept out of plans
             raise ToolUnavailableError(f"no forecast of {quantity.value}: {error}") from error
         return await self.store.put(made)
+
+    def _fanned(
+        self, forecaster: Forecaster, quantity: Quantity, history: LoadHistory, sites: Sequence[Site | None]
+    ) -> list[Forecast]:
+        with self.workers():
+            return _made(forecaster, quantity, history, sites, self.steps)
 
 
 def _made(

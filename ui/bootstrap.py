@@ -17,6 +17,7 @@ from tools.forecasting.pv import ClearSkyShare
 from tools.forecasting.pv_boosted import LearnedPv
 from tools.forecasting.ridge import BatchedRidge
 from tools.forecasting.selector import Selector
+from tools.forecasting.workers import FannedOut
 from tools.planning.fleet_state import FleetView
 from tools.planning.mode_store import ModeStore
 from tools.planning.plan_store import PlanStore
@@ -36,19 +37,23 @@ def fleet_view(pool: Pool) -> FleetView:
     )
 
 
-def served_forecasters() -> Mapping[Quantity, Forecaster]:
+def served_forecasters(jobs: int = 1) -> Mapping[Quantity, Forecaster]:
     """Return what forecasts each quantity; seasonal naive is in every selection and is never lost to.
 
-    Prophet (95 ms of CPU a fit) takes part where there are few series: the feeders, whose peak decides.
+    Prophet (95 ms of CPU a fit) takes part where there are few series: the feeders, whose peak decides. With `jobs`
+    other than 1 the fits are joblib's tasks, on this machine or wherever `forecasting.workers` sends them.
     """
+    ridge = BatchedRidge() if jobs == 1 else FannedOut(model=BatchedRidge(), jobs=jobs)
     return {
-        Quantity.LOAD_W: Selector(candidates=(BatchedRidge(),)),
+        Quantity.LOAD_W: Selector(candidates=(ridge,)),
         Quantity.PV_W: Selector(
             candidates=(ClearSkyShare(), LearnedPv(refit_days=7, max_rows=60_000)),
             quantity=Quantity.PV_W.value,
         ),
         Quantity.BACKGROUND_W: Selector(
-            candidates=(BatchedRidge(), ProphetModel()), quantity=Quantity.BACKGROUND_W.value, folds=7
+            candidates=(BatchedRidge(), ProphetModel(jobs=jobs)),
+            quantity=Quantity.BACKGROUND_W.value,
+            folds=7,
         ),
     }
 

@@ -24,13 +24,16 @@ from ui.ops.secrets import DatabaseRole, StateDirectory
 # What a child may inherit from our own environment; everything else of ours stays with us.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "VIRTUAL_ENV", "CI")
 _MODEL = (
-    "OPENAI_BASE_URL",
-    "OPENAI_API_KEY",
-    "OPENAI_MODEL",
+    "OPENAI_",
+    "EMBEDDINGS_",
     "LLM",
-    "CELLWATT_LLM_URL",
+    "CELLWATT_LLM_",
     "CELLWATT_CYCLE_MINUTES",
-)
+    "CELLWATT_TOKENS_",
+    "CELLWATT_MONEY_",
+    "CELLWATT_EMBEDDED_",
+    "CELLWATT_ENDPOINT_",
+)  # how the names begin
 
 
 class RuntimeUnknownError(ControlError):
@@ -146,7 +149,12 @@ class Installation:
             "loop": {
                 **self._database(DatabaseRole.LOOP),
                 settings.POLICY_FILE: str(self.policy_file),
-                **{name: inherited[name] for name in _MODEL if name in inherited},
+                **{name: text for name, text in inherited.items() if name.startswith(_MODEL)},
+            },
+            "mcp": {
+                **self._database(DatabaseRole.LOOP),
+                settings.POLICY_FILE: str(self.policy_file),
+                settings.API_URL: self.runtime.api_url,
             },
             "control": self._control(),
             "console": {

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -34,6 +35,7 @@ from tools.deps import Deps, Fleet
 from tools.forecast_inputs import ForecastInputs
 from tools.forecasting.forecast_store import ForecastStore
 from tools.forecasting.score_store import ScoreStore
+from tools.forecasting.workers import workers
 from tools.planning.dispatch_store import DispatchStore
 from tools.planning.plan_store import PlanStore
 from tools.refresh_alerts import AlertRefresh
@@ -63,7 +65,12 @@ async def run_loop(env: Mapping[str, str]) -> None:
     memory = Memory(pool, env)
     loop = Loop(
         deps=AgentDeps(
-            tools=replace(tool_deps(pool, settings, Path(need(env, POLICY_FILE))), library=memory.library),
+            tools=replace(
+                tool_deps(
+                    pool, settings, Path(need(env, POLICY_FILE)), dask=env.get("CELLWATT_DASK") or None
+                ),
+                library=memory.library,
+            ),
             model=chat_model(env, embedded),
             clock=settings.clock,
             standing=threads.standing_objectives,
@@ -85,8 +92,8 @@ async def run_loop(env: Mapping[str, str]) -> None:
         await pool.close()
 
 
-def tool_deps(pool: Pool, settings: ProcessSettings, policy_file: Path) -> Deps:
-    """Return everything that the agent's tools may reach."""
+def tool_deps(pool: Pool, settings: ProcessSettings, policy_file: Path, *, dask: str | None = None) -> Deps:
+    """Return everything that the agent's tools may reach; forecasts are fitted on the Dask cluster at `dask`, where set."""
     view = fleet_view(pool)
     readings, registry, incidents = ReadingStore(pool), RegistryStore(pool), IncidentStore(pool)
     policy = load_policy(policy_file)
@@ -117,7 +124,8 @@ def tool_deps(pool: Pool, settings: ProcessSettings, policy_file: Path) -> Deps:
         refresh_forecasts=ForecastRefresh(
             inputs=inputs,
             store=ForecastStore(pool),
-            forecasters=served_forecasters(),
+            forecasters=served_forecasters(jobs=-1 if dask else 1),
+            workers=partial(workers, dask),
             scoring=ForecastScoring(inputs=inputs, scores=ScoreStore(pool)),
             past=HISTORY_FOR_FORECASTS,
         ),
