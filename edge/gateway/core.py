@@ -24,7 +24,7 @@ from edge.gateway.commands import Standing
 from edge.gateway.config import SiteConfig
 from edge.gateway.control import Loop, at_float, start_loop, step
 from edge.gateway.duty import Duty, advance, tells_limited
-from edge.gateway.frequency import FastPath
+from edge.gateway.frequency import FastPath, offered
 from edge.gateway.limits import Site
 from edge.gateway.memory import Disk, Memory
 from edge.gateway.orders import Orders
@@ -140,6 +140,10 @@ class GatewayCore:
             self.acknowledge(roster.given_up_ack(record, self.config.name, now))
         self.memory.note_duties(self.duties)
         self.recharge = plan_recharge(self.config.recharge, now, self.rng)
+        if self.config.fast is not None:
+            found = offered(self.config.fast, self._port.capabilities)
+            can = [name for name, reason in found.items() if reason is None]
+            self.outbox.event(now, "reserves_offered", ", ".join(can) or "none")
 
     # -- one control step --------------------------------------------------------------------------------
 

@@ -205,8 +205,8 @@ async def _strings(seed: int, scale: float) -> Figures:
         case = Case(
             spec=SiteSpec(site_id="strings"),
             start=WINTER,
-            hours=max(0.25, 2.0 * scale),
-            step_s=2.0,
+            hours=max(0.25, 1.5 * scale),
+            step_s=5.0,
             recharge=eager,
             strings=strings,
             prepare=unlike,

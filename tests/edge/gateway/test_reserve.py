@@ -243,6 +243,19 @@ async def test_a_load_below_the_reserve_limits_it_and_the_rest_is_counted(tmp_pa
         assert all(-w <= load + 1.0 for _, w, _, load in made.trace)
 
 
+async def test_a_site_says_at_its_start_what_it_can_offer(tmp_path: Path) -> None:
+    slow = alter(SITE, fast=alter(FAST, actuator_s=1.5))  # 1.6 s: in time for FCR, too late for any FFR
+    for folder, config, expected in (
+        ("a", SITE, "fcr_n, fcr_d, fcr, ffr_1.3, ffr_1.0"),
+        ("b", slow, "fcr_n, fcr_d, fcr"),
+    ):
+        (tmp_path / folder).mkdir()
+        async with bench(tmp_path / folder, config=config, spec=HALF_FULL) as made:
+            made.core.restore(made.clock.now())
+            await made.settle()
+            assert [e.detail for e in made.events() if e.kind == "reserves_offered"] == [expected]
+
+
 async def test_a_site_without_a_declared_meter_offers_no_reserve(tmp_path: Path) -> None:
     async with bench(tmp_path, spec=HALF_FULL) as made:
         await made.order(seal(ORDER))
