@@ -17,7 +17,7 @@ from telemetry.model.site import FeederId, SiteId
 
 METRICS = (
     "load_w", "load_w_min", "load_w_max", "grid_w", "grid_w_max", "aux_ac_w", "pv_w", "rectifier_w", "battery_w",
-    "charge_wh", "discharge_wh", "meter_battery_w", "soc_frac", "bus_v", "bus_v_min", "battery_c", "ambient_c",
+    "charge_wh", "discharge_wh", "meter_battery_w", "soc_frac", "bus_v", "bus_v_min", "battery_c", "ambient_c", "grid_v",
 )  # fmt: skip
 RAW_METRICS = (
     "load_w", "grid_w", "aux_ac_w", "pv_w", "rectifier_w", "battery_w", "meter_battery_w", "soc_frac", "bus_v",

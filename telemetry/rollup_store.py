@@ -13,7 +13,7 @@ _OF_READINGS = {
     "completeness": "count(DISTINCT date_bin('5 minutes', r.at, 'epoch')) / 3.0",
     "load_w": "avg(load_w)", "load_w_min": "min(load_w)", "load_w_max": "max(load_w)",
     "grid_w": "avg(grid_w)", "grid_w_min": "min(grid_w)", "grid_w_max": "max(grid_w)",
-    "aux_ac_w": "avg(aux_ac_w)", "pv_w": "avg(pv_w)", "pv_w_max": "max(pv_w)", "rectifier_w": "avg(rectifier_w)",
+    "grid_v": "avg(grid_v)", "aux_ac_w": "avg(aux_ac_w)", "pv_w": "avg(pv_w)", "pv_w_max": "max(pv_w)", "rectifier_w": "avg(rectifier_w)",
     "battery_w": "avg(battery_w)", "battery_w_min": "min(battery_w)", "battery_w_max": "max(battery_w)",
     "charge_wh": "coalesce(avg(greatest(coalesce(meter_battery_w, battery_w), 0)), 0) * 0.25",
     "discharge_wh": "coalesce(avg(greatest(-coalesce(meter_battery_w, battery_w), 0)), 0) * 0.25",
