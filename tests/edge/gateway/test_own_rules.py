@@ -20,8 +20,10 @@ from edge.gateway.local import (
     SunRule,
     local_step,
 )
+from edge.gateway.uplink import FLEET_STOP
 from edge.modbus.port import Capabilities, FieldSample
-from edge.plan import AckVerdict, CommandKind, ScheduleBody
+from edge.plan import AckVerdict, CommandId, CommandKind, ScheduleBody
+from edge.simulator.faults import Fault
 from edge.simulator.fleet import FleetSimulation
 from edge.simulator.site_spec import SiteSpec
 from tests.edge.gateway.bench import CONFIG, LIMITS, NOON, SPEC, TEST, StepClock, bench, seal
@@ -205,3 +207,35 @@ async def test_a_controller_without_compensation_gets_its_float_voltage_and_keep
         assert made.fleet.plant.state.bus_v[0] == pytest.approx(52.8, abs=0.011)
         made.fleet.advance_to(made.clock.now() + timedelta(seconds=60))  # a dead gateway
         assert made.fleet.plant.state.bus_v[0] == pytest.approx(54.0, abs=0.011)
+
+
+async def test_a_fleet_stop_an_outage_and_a_lock_end_what_the_site_does_for_itself(tmp_path: Path) -> None:
+    stop = replace(TEST, kind=CommandKind.STOP, site_id=None, command_id=CommandId("f-1"))
+    clear = replace(stop, kind=CommandKind.CLEAR, command_id=CommandId("f-2"), sequence=2)
+    clear = replace(clear, accept_by=NOON + timedelta(hours=1), valid_until=NOON + timedelta(hours=1))
+    async with bench(tmp_path, config=alter(CONFIG, local=SUN), spec=SPEC) as made:
+        await made.step(count=30)
+        assert made.trace[-1][1] < -1500.0  # no sun: the battery feeds the load, down to the reserve
+        await made.order(seal(stop), FLEET_STOP)
+        await made.step(count=3)
+        assert made.trace[-1][1] >= -1.0
+        await made.order(seal(clear), FLEET_STOP)
+        await made.step(count=30)
+        assert made.trace[-1][1] < -1500.0
+        made.fleet.put(Fault(site=0, kind="mains_outage"))
+        await made.step(count=2)
+        assert made.core.in_outage
+        assert made.fleet.plant.commands.rectifier_v[0] == pytest.approx(54.4)
+        made.fleet.put(Fault(site=0, kind="mains_outage", on=False))
+        await made.step(count=30)
+        # After an outage the battery is filled first; nothing of its own is discharged meanwhile.
+        assert made.trace[-1][1] >= -1.0
+
+
+async def test_a_day_of_cycles_that_is_used_up_ends_discharge_of_its_own(tmp_path: Path) -> None:
+    limits = alter(CONFIG.limits, max_cycles_per_day=0.001)  # 15.36 Wh: half a minute at 2 kW
+    async with bench(tmp_path, config=alter(CONFIG, local=SUN, limits=limits), spec=SPEC, keys=False) as made:
+        await made.step(count=90)
+        assert made.trace[-1][1] >= -1.0
+        given_wh = sum(-w for _, w, _, _ in made.trace if w < 0.0) / 3600.0
+        assert given_wh == pytest.approx(15.4, abs=1.5)
