@@ -29,7 +29,10 @@ _UPDATES = sql.SQL(", ").join(
     sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in COLUMNS if name != "site_id"
 )
 _COPY = sql.SQL("COPY staged ({}) FROM STDIN (FORMAT BINARY)").format(_NAMES)
-_MOVE = sql.SQL("INSERT INTO reading ({0}) SELECT {0} FROM staged ON CONFLICT DO NOTHING").format(_NAMES)
+# In the order of the key, here and wherever rows are written: two workers that got the same message never deadlock.
+_MOVE = sql.SQL(
+    "INSERT INTO reading ({0}) SELECT {0} FROM staged ORDER BY site_id, at, boot_id, sequence ON CONFLICT DO NOTHING"
+).format(_NAMES)
 # Later wins, but what a wrong clock dates into the future never stands in the way of what is believable.
 _NEWER = (
     "(excluded.at <= %(believed)s OR {0}.at > %(believed)s)"
@@ -132,7 +135,7 @@ def store_batch(
         with connection.cursor() as cursor:
             cursor.executemany(
                 "INSERT INTO feeder_reading VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
-                [(each.feeder_id, each.at, each.background_w) for each in batch.feeder],
+                sorted((each.feeder_id, each.at, each.background_w) for each in batch.feeder),
             )
             cursor.executemany(
                 "INSERT INTO site_status VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (site_id) DO UPDATE SET"

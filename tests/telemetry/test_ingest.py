@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import date, timedelta
@@ -406,3 +407,24 @@ def test_what_is_held_in_memory_is_bounded_in_bytes_and_what_goes_beyond_is_coun
     # Two are 2,000 bytes; with a third it would be 3,000.
     assert (centre.ingest.counts.most_held, centre.ingest.counts.not_taken) == (2, 2)
     assert centre.acknowledged == []
+
+
+def test_two_workers_with_the_same_messages_in_another_order_do_not_wait_for_each_other(
+    database: Database,
+) -> None:
+    # Each stores all readings of six sites, one from the front and one from the back, again and again.
+    sites = [replace(each, site_id=SiteId(f"cbs-{n}")) for n in range(6) for each in _series(40)]
+
+    def work(readings: list[Reading], worker: int) -> int:
+        days: set[date] = set()
+        with psycopg.connect(database.dsn(DatabaseRole.INGEST), autocommit=True) as own:
+            for k in range(6):
+                batch = [replace(each, boot_id=f"b{k}") for each in readings]
+                store_batch(own, Batch(readings=batch), NOW, days)
+        return worker
+
+    with ThreadPoolExecutor(2) as pool:
+        done = [pool.submit(work, part, n) for n, part in enumerate((sites, sites[::-1]))]
+        assert [each.result(timeout=60) for each in done] == [0, 1]
+    with psycopg.connect(database.dsn()) as owner:
+        assert _count(owner, "reading") == 6 * 6 * 40
