@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from edge.envelope import KeySet, Unverified, Verified, verify_command
+from edge.gateway.acceptance import refuse_bounds, refuse_schedule
 from edge.gateway.frequency import FastPath, refuse_reserve_command
-from edge.gateway.limits import OwnLimits, Site, refuse_bounds, refuse_schedule
+from edge.gateway.limits import OwnLimits, Site
 from edge.gateway.schedule import schedule_end
 from edge.plan import (
     Acknowledgement,

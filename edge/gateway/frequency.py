@@ -15,16 +15,8 @@ from typing import Final
 
 import msgspec
 
-from edge.gateway.limits import (
-    OwnLimits,
-    Reason,
-    Site,
-    bus_reason,
-    charge_headroom_w,
-    rate_reason,
-    spare_load_w,
-    unfit_reason,
-)
+from edge.gateway.acceptance import bus_reason, rate_reason, unfit_reason
+from edge.gateway.limits import OwnLimits, Reason, Site, charge_headroom_w, spare_load_w
 from edge.gateway.products import Positive, Product, Shape, shipped_products
 from edge.modbus.port import Capabilities, FieldSample
 from edge.plan import GridReserve, ScheduleBody

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 from msgspec.structs import replace as alter
 
-from edge.gateway.limits import Allowed, ExportRule, Reason, Site, allow, exported_w, refuse_schedule
+from edge.gateway.acceptance import refuse_schedule
+from edge.gateway.limits import Allowed, ExportRule, Reason, Site, allow, exported_w
 from edge.plan import AckVerdict, CommandKind, ScheduleBody
 from edge.simulator.faults import Fault
 from edge.simulator.site_spec import SiteSpec

@@ -11,15 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace as alter
 
-from edge.gateway.limits import (
-    OwnLimits,
-    Reason,
-    Site,
-    allow,
-    charge_headroom_w,
-    refuse_schedule,
-    spare_load_w,
-)
+from edge.gateway.acceptance import refuse_schedule
+from edge.gateway.limits import OwnLimits, Reason, Site, allow, charge_headroom_w, spare_load_w
 from edge.plan import ScheduleBody
 from telemetry.model.battery import Chemistry
 from tests.edge.gateway.bench import LIMITS, NOON

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.gateway.limits import Reason, Site, refuse_bounds
+from edge.gateway.acceptance import refuse_bounds
+from edge.gateway.limits import Reason, Site
 from edge.gateway.local import bounded_w
 from edge.plan import AckVerdict, CommandKind, ControlBounds
 from edge.simulator.fleet import FleetSimulation
