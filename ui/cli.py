@@ -15,6 +15,7 @@ from ui.cli_bench import add_bench_commands
 from ui.cli_control import add_control_orders
 from ui.cli_data import add_data_commands
 from ui.cli_llm import add_llm_commands
+from ui.cli_mcp import add_mcp_command
 from ui.cli_notify import add_notify_commands
 from ui.cli_ops import add_ops_commands
 
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     add_data_commands(commands, _STATE)
     add_bench_commands(commands)
     add_llm_commands(commands)
+    add_mcp_command(commands)
     for name, words in _PROCESS_HELP.items():
         one = commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
         one.add_argument("--state-dir", type=Path, help="take settings from the installation that runs there")
