@@ -19,7 +19,9 @@ from telemetry.db import open_async_pool
 from telemetry.model.clock import Clock, read_wall
 from telemetry.reading_store import ReadingStore
 from telemetry.registry_store import RegistryStore
+from tools.anomaly.incident_store import IncidentStore
 from tools.forecasting.forecast_store import ForecastStore
+from tools.forecasting.score_store import ScoreStore
 from tools.notify.notifier import NotifyDesk
 from tools.planning.audit_store import AuditStore
 from tools.planning.dispatch_store import DispatchStore
@@ -83,7 +85,9 @@ class Services:
     registry: RegistryStore
     registry_desk: RegistryDesk
     forecasts: ForecastStore
+    scores: ScoreStore
     incidents: IncidentDesk
+    expected: IncidentStore
     audit: AuditStore
     uploads: asyncio.Semaphore
     library: Library
@@ -180,7 +184,9 @@ def _wired(
         registry=registry,
         registry_desk=RegistryDesk(pool),
         forecasts=ForecastStore(pool),
+        scores=ScoreStore(pool),
         incidents=IncidentDesk(pool),
+        expected=IncidentStore(pool),
         audit=AuditStore(pool),
         uploads=asyncio.Semaphore(_UPLOADS_AT_ONCE),
         library=library,

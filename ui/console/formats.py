@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from ui.console import texts
+
 NOTHING = "–"
 MOST_AUTONOMY_H = 96.0  # the API looks no further
 
@@ -101,3 +103,14 @@ def harmless(text: str) -> str:
     A picture in Markdown is fetched as it is drawn: its address could carry what a model has read to anybody.
     """
     return text.replace("![", "!\\[").replace("$", "\\$")
+
+
+def countdown(seconds: float) -> str:
+    """Return how long until something: days and hours, hours and minutes, or minutes; `now` below one minute."""
+    minutes = int(seconds // 60)
+    if minutes < 1:
+        return texts.ALERTS_NOW
+    days, hours_left = divmod(minutes // 60, 24)
+    if days:
+        return f"{days} d {hours_left} h"
+    return f"{hours_left} h {minutes % 60:02d} min" if hours_left else f"{minutes} min"

@@ -219,6 +219,16 @@ COLUMN = {
     "label": "Label",
     "expires": "Expires",
     "document": "Document",
+    "in_time": "In",
+    "due": "Expected at",
+    "says": "What",
+    "forecasts": "Forecasts",
+    "subjects": "Sites or feeders",
+    "mae": "Mean error, W",
+    "wape_pct": "Error of load, %",
+    "over_naive": "Against last week",
+    "covered_80_pct": "In the 80 % band, %",
+    "covered_95_pct": "In the 95 % band, %",
     "document_id": "Document",
     "written": "Written",
     "taken_in": "Taken in",
@@ -388,6 +398,9 @@ AUDIT_FAULTY = "The record does not hold at {count} entries. Keep the database a
 
 # --- incidents ---
 INCIDENTS_QUESTION = "What is wrong, how sure is it, who looks after it?"
+ALERTS_TITLE = "Expected, if nobody acts"
+ALERTS_NONE = "Nothing is expected to go wrong."
+ALERTS_NOW = "now"
 INCIDENTS_STATE = "State"
 INCIDENTS_STATES = {"open": "Open", "acknowledged": "Acknowledged", "closed": "Closed"}
 INCIDENTS_NONE = {
@@ -422,10 +435,12 @@ FORECASTS_ALL = "Which model serves whom"
 FORECASTS_MEASURED = "measured"
 FORECASTS_LIMIT = "import limit"
 FORECASTS_WHY = "{model}: {why} ({version})"
+FORECASTS_ACCURACY = "Served forecasts against what happened (last two weeks)"
 FORECASTS_NO_ACCURACY = (
-    "Subjects by the model that serves them. Accuracy and coverage by model: `cellwatt backtest forecast` measures them;"
-    " the API does not give them yet."
+    "No served forecast has been measured out yet. Its first day has to pass; then its error stands here."
 )
+FORECASTS_ACCURACY_NOTE = "Below 1 against last week means better than repeating the same week day; coverage should lie near 80 and 95 %."
+FORECASTS_DRIFT = "Errors grew at: {subjects}. The loop chose their model anew."
 
 # --- quality ---
 QUALITY_QUESTION = "How far can I believe what I see?"

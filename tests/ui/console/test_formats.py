@@ -5,6 +5,7 @@ import pytest
 
 from ui.console.formats import (
     ago,
+    countdown,
     duration,
     harmless,
     hours,
@@ -76,3 +77,11 @@ def test_names_become_words() -> None:
 def test_what_a_model_wrote_fetches_nothing() -> None:
     assert harmless("![x](http://a.example/?q=1) costs $5") == "!\\[x](http://a.example/?q=1) costs \\$5"
     assert harmless("[a link](http://a.example)") == "[a link](http://a.example)"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.0, "now"), (59.9, "now"), (60.0, "1 min"), (3_660.0, "1 h 01 min"), (90_000.0, "1 d 1 h")],
+)
+def test_a_countdown_is_read_at_a_glance(seconds: float, shown: str) -> None:
+    assert countdown(seconds) == shown

@@ -18,6 +18,7 @@ from ui.console.tables import show_rows
 
 _MOST = 6000
 _STEP_H = 0.25
+_MOST_NAMED = 8
 _BACK = timedelta(hours=24)
 
 
@@ -39,6 +40,7 @@ def show_forecasts(desk: Desk) -> None:
             st.info(texts.FORECASTS_NONE, icon=":material/hourglass_empty:")
             return
         _models(lines)
+        _accuracy(desk.api.get("/v1/forecast-accuracy", quantity=quantity))
         ids = [one["subject_id"] for one in lines]
         asked = asked_for("subject")
         subject = st.selectbox(
@@ -64,7 +66,38 @@ def _models(lines: Sequence[Doc]) -> None:
     with st.container(horizontal=True):
         for model, count in models_of(lines).items():
             st.metric(model, count, border=True, width=170)
-    st.caption(texts.FORECASTS_NO_ACCURACY)
+
+
+def _accuracy(found: Doc) -> None:
+    if not found["models"]:
+        st.caption(texts.FORECASTS_NO_ACCURACY)
+        return
+    st.markdown(f"**{texts.FORECASTS_ACCURACY}**")
+    show_rows(accuracy_rows(found["models"]), key=f"accuracy {found['quantity']}")
+    st.caption(texts.FORECASTS_ACCURACY_NOTE)
+    grown = [one["subject_id"] for one in found["drifts"] if one["alarmed"]]
+    if grown:
+        st.warning(
+            texts.FORECASTS_DRIFT.format(subjects=", ".join(grown[:_MOST_NAMED])),
+            icon=":material/trending_up:",
+        )
+
+
+def accuracy_rows(models: Sequence[Doc]) -> list[dict[str, Any]]:
+    """Return the table of live accuracy, the most accurate model first."""
+    return [
+        {
+            "model": one["model"],
+            "forecasts": one["forecasts"],
+            "subjects": one["subjects"],
+            "mae": float(one["mae_w"]),
+            "wape_pct": 100.0 * one["wape_frac"],
+            "over_naive": one["over_naive_ratio"],
+            "covered_80_pct": 100.0 * one["covered_80_frac"],
+            "covered_95_pct": 100.0 * one["covered_95_frac"],
+        }
+        for one in sorted(models, key=lambda one: float(one["wape_frac"]))
+    ]
 
 
 def forecast_rows(lines: Sequence[Doc], zone: ZoneInfo) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from ui.console import texts
 from ui.console.api_client import Doc
 from ui.console.asking import ask, keep_fresh
 from ui.console.desk import Desk, asked_for, attempt, go_to, problems_shown
-from ui.console.formats import ago, local, moment, now_of, words
+from ui.console.formats import ago, countdown, harmless, local, moment, now_of, words
 from ui.console.header import show_header
 from ui.console.plan_card import reason_button
 from ui.console.tables import show_rows
@@ -34,6 +34,7 @@ def show_incidents(desk: Desk) -> None:
                 st.rerun()
             _detail(desk, asked, now)
         else:
+            keep_fresh(_expected, _EVERY_S, desk)
             state = st.segmented_control(
                 texts.INCIDENTS_STATE,
                 list(texts.INCIDENTS_STATES),
@@ -42,6 +43,31 @@ def show_incidents(desk: Desk) -> None:
                 format_func=lambda one: texts.INCIDENTS_STATES[one],
             )
             keep_fresh(_list, _EVERY_S, desk, state or "open", now)
+
+
+def _expected(desk: Desk) -> None:
+    with problems_shown():
+        found = desk.api.get("/v1/alerts")["alerts"]
+        st.markdown(f"**{texts.ALERTS_TITLE}**")
+        if not found:
+            st.success(texts.ALERTS_NONE, icon=":material/check:")
+            return
+        chosen = show_rows(alert_rows(found, desk.zone), key="alerts", selectable=True)
+        if chosen is not None:
+            go_to("incidents", incident=str(found[chosen]["incident_id"]))
+
+
+def alert_rows(alerts: Sequence[Doc], zone: ZoneInfo) -> list[dict[str, Any]]:
+    """Return the table of what is expected, the nearest first, with how long until then."""
+    return [
+        {
+            "in_time": countdown(one["seconds_left"]),
+            "due": local(one["due_at"], zone),
+            "severity": one["severity"],
+            "says": harmless(one["says"]),
+        }
+        for one in alerts
+    ]
 
 
 def _list(desk: Desk, state: str, now: datetime) -> None:
