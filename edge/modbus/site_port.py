@@ -300,6 +300,8 @@ class ModbusSitePort:
             raise DeviceError(rectifier.device.name, "no quick reading of the battery")
         bus_v = values["bus_v"]
         power_w = values.get("battery_w", bus_v * values.get("battery_a", 0.0))
+        if not (math.isfinite(bus_v) and math.isfinite(power_w)):  # a 32-bit float may say anything
+            raise DeviceError(rectifier.device.name, "a reading of the battery is no number")
         return QuickSample(bus_v=bus_v, battery_w=power_w)
 
     async def _read_point(self, point: Point) -> float:
