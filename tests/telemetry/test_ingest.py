@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
+from threading import Barrier
 
 import psycopg
 import pytest
@@ -412,19 +413,23 @@ def test_what_is_held_in_memory_is_bounded_in_bytes_and_what_goes_beyond_is_coun
 def test_two_workers_with_the_same_messages_in_another_order_do_not_wait_for_each_other(
     database: Database,
 ) -> None:
-    # Each stores all readings of six sites, one from the front and one from the back, again and again.
-    sites = [replace(each, site_id=SiteId(f"cbs-{n}")) for n in range(6) for each in _series(40)]
+    # Both store the same 1,800 readings at the same moment, one from the front and one from the back.
+    readings = [replace(each, site_id=SiteId(f"cbs-{n}")) for n in range(6) for each in _series(300)]
+    begin = Barrier(2)
 
-    def work(readings: list[Reading], worker: int) -> int:
-        days: set[date] = set()
+    def work(mine: list[Reading]) -> int:
+        days, stored = {NOW.date()}, 0
         with psycopg.connect(database.dsn(DatabaseRole.INGEST), autocommit=True) as own:
-            for k in range(6):
-                batch = [replace(each, boot_id=f"b{k}") for each in readings]
-                store_batch(own, Batch(readings=batch), NOW, days)
-        return worker
+            for k in range(3):
+                batch = Batch(readings=[replace(each, boot_id=f"b{k}") for each in mine])
+                begin.wait(60)
+                stored += len(store_batch(own, batch, NOW, days))
+        return stored
 
-    with ThreadPoolExecutor(2) as pool:
-        done = [pool.submit(work, part, n) for n, part in enumerate((sites, sites[::-1]))]
-        assert [each.result(timeout=60) for each in done] == [0, 1]
     with psycopg.connect(database.dsn()) as owner:
-        assert _count(owner, "reading") == 6 * 6 * 40
+        owner.execute("SELECT ensure_reading_partitions(%s, %s)", [NOW.date(), NOW.date()])
+        owner.commit()
+        with ThreadPoolExecutor(2) as pool:
+            done = [pool.submit(work, part) for part in (readings, readings[::-1])]
+            assert [each.result(timeout=120) for each in done] == [18, 18]  # six sites, three times
+        assert _count(owner, "reading") == 3 * 1_800
