@@ -84,7 +84,7 @@ class AlertRefresh:
             *feeder_limit(fleet, now),
             *battery_temperature(sites, past_c, now),
             *battery_end_of_life(sites, lives, now),
-            *outage_risk(sites, chances, _backup_h(fleet, now), now),
+            *outage_risk(sites, chances, backup_hours(fleet, now), now),
         ]
 
     async def _temperatures(self, names: list[SiteId], now: datetime) -> dict[str, Floats]:
@@ -110,7 +110,7 @@ class AlertRefresh:
         return known
 
 
-def _backup_h(fleet: Fleet, now: datetime) -> dict[str, float]:
+def backup_hours(fleet: Fleet, now: datetime) -> dict[str, float]:
     """Return the hours that each site would run on its battery now, at upper load."""
     found = {}
     for name, site in fleet.limits.sites.items():

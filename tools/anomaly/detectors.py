@@ -26,6 +26,7 @@ from tools.anomaly.relations import (
     RELATIONS,
     RelationKind,
     best_pv_w,
+    dc_excess_w,
     drivers_of,
     proportional_share,
     target_of,
@@ -83,8 +84,7 @@ STUCK_PER_STEP = 0.7
 GAP_PER_STEP = 1.0
 TAIL = 0.005
 SWAP_LEAST, SWAP_UNIT = 12.0, 0.25
-DRIFTED = 2.0
-DC_METERS = ("load_w", "rectifier_w")
+DRIFTED, UNSURE = 2.0, 1.0
 RAISED = 6.0
 """Spreads from which an excess of power counts as evidence of where it goes."""
 
@@ -141,21 +141,33 @@ class Learnt:
         swapped = _swapped(frame, self.relations)
         spoilt = [*((one, (one.field,)) for one in stuck), *swapped]
         found = [_gap(frame, self.longest_gap), *stuck, *(one for one, _ in swapped)]
-        drift = [
-            _quieted(one, spoilt, relation.kind.fields)
-            for relation in self.relations
-            if relation.kind.name == Kind.SENSOR_DRIFT.value
-            for one in _relation(frame, relation)
-        ]
-        # The DC balance is off: load, grid balance and modules would be judged by a wrong meter.
-        spoilt += [(self._in_tails(one, DRIFTED), DC_METERS) for one in drift]
+        drift = self._named(frame, Kind.SENSOR_DRIFT, spoilt)
+        balance = self._named(frame, Kind.ENERGY_THEFT, spoilt)
         found += drift
+        # The DC balance is off. Where the AC balance still holds, the load's meter is: the load is then what the others say.
+        off = _any([self._in_tails(one, DRIFTED) for one in drift], frame)
+        unsure = _any([self._in_tails(one, UNSURE) for one in balance], frame)
+        spoilt += [
+            (replace(one, score=np.where(off & unsure, one.score, 0.0)), ("rectifier_w",)) for one in drift
+        ]
         if self.load is not None:
-            found.append(_quieted(_load(frame, self.load), spoilt, ("load_w",)))
+            read = frame.fields["load_w"]
+            told = np.where(off & ~unsure, read - dc_excess_w(frame.fields), read) if drift else read
+            trusted = replace(frame, fields={**frame.fields, "load_w": told})
+            found.append(_quieted(_load(trusted, self.load), spoilt, ("load_w",)))
         for relation in self.relations:
             if relation.kind.name != Kind.SENSOR_DRIFT.value:
                 found += [_quieted(one, spoilt, relation.kind.fields) for one in _relation(frame, relation)]
         return tuple(replace(one, score=one.score / self.tail.get(one.kind, 1.0)) for one in found)
+
+    def _named(self, frame: FleetFrame, kind: Kind, spoilt: Sequence[Spoilt]) -> list[KindScore]:
+        """Return how far one relation is off in either direction, as far as its sensors can be trusted."""
+        return [
+            _quieted(one, spoilt, relation.kind.fields)
+            for relation in self.relations
+            if relation.kind.name == kind.value
+            for one in _relation(frame, replace(relation, kind=replace(relation.kind, sign=0.0)))
+        ]
 
     def _in_tails(self, one: KindScore, least: float) -> KindScore:
         """Return a score that is above zero only where it passes `least` times its tail."""
@@ -249,6 +261,14 @@ def _quieted(score: KindScore, spoilt: Sequence[Spoilt], fields: tuple[str, ...]
         if set(theirs) & set(fields):
             silent |= one.score > 0.0
     return replace(score, score=np.where(silent, 0.0, score.score))
+
+
+def _any(scores: Sequence[KindScore], frame: FleetFrame) -> npt.NDArray[np.bool_]:
+    """Return where any of these scores is above zero."""
+    found = np.zeros((len(frame.site_ids), frame.steps), dtype=bool)
+    for one in scores:
+        found |= one.score > 0.0
+    return found
 
 
 def _swapped(frame: FleetFrame, relations: Sequence[Relation]) -> list[Spoilt]:

@@ -12,6 +12,8 @@ import numpy.typing as npt
 from tools.anomaly.expected import Floats
 from tools.anomaly.frame import FleetFrame
 
+COMPANION_TAIL = 0.005
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forest:
@@ -31,6 +33,30 @@ class Forest:
         """Return how isolated each reading is, shape (sites, steps); above zero, higher is stranger."""
         table = _features(frame, self.mean, self.spread)
         return np.asarray(-self.model.score_samples(table)).reshape(-1, frame.steps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Companion:
+    """A forest whose score is in the unit of the detectors: 1 is what one step in 200 of the learning window passed."""
+
+    forest: Forest
+    usual: float
+    tail: float
+
+    def scan(self, frame: FleetFrame) -> npt.NDArray[np.float64]:
+        """Return how strange all fields together are at each step, zero or more, shape (sites, steps)."""
+        width = max(self.tail - self.usual, 1e-9)
+        return np.asarray(np.maximum((self.forest.scan(frame) - self.usual) / width, 0.0))
+
+
+def learn_companion(frame: FleetFrame, *, seed: int, most_steps: int = 14 * 96) -> Companion:
+    """Learn the companion from the end of a window of normal operation."""
+    part = frame.columns(max(frame.steps - most_steps, 0), frame.steps)
+    forest = learn_forest(part, seed=seed)
+    scores = forest.scan(part)
+    return Companion(
+        forest=forest, usual=float(np.median(scores)), tail=float(np.quantile(scores, 1.0 - COMPANION_TAIL))
+    )
 
 
 def learn_forest(frame: FleetFrame, *, seed: int, trees: int = 100, jobs: int = 1) -> Forest:

@@ -46,6 +46,12 @@ class IncidentStore:
             "WHERE until IS NULL OR until >= %s OR since >= %s ORDER BY since DESC LIMIT %s", [at, at, limit]
         )
 
+    async def closed(self, kinds: Iterable[str], *, limit: int = 200) -> list[Incident]:
+        """Return the latest closed incidents of some kinds, newest first: what similar ones are found among."""
+        return await self._find(
+            "WHERE state = 'closed' AND kind = ANY(%s) ORDER BY since DESC LIMIT %s", [sorted(kinds), limit]
+        )
+
     async def fetch(self, incident_id: str) -> Incident | None:
         """Return one incident."""
         return next(iter(await self._find("WHERE incident_id = %s", [incident_id])), None)

@@ -68,6 +68,22 @@ def severity_of(findings: Sequence[Finding], backup_h_at_stake: float | None) ->
     return Severity.WARNING if backup_h_at_stake <= WARNING_BACKUP_H else worst
 
 
+def at_stake_h(findings: Sequence[Finding], backup_h: float | None) -> float | None:
+    """Return the hours of backup left if the findings are true; None where the hours now are not known.
+
+    A battery that has faded holds observed / expected of what is counted on; a string that gives less takes its part away.
+    """
+    if backup_h is None:
+        return None
+    left = backup_h
+    for one in findings:
+        if one.kind is Kind.CAPACITY_FADE and one.expected > 0.0:
+            left = min(left, backup_h * min(max(one.observed / one.expected, 0.0), 1.0))
+        if one.kind is Kind.WEAK_STRING:
+            left = min(left, backup_h * (1.0 - min(max(one.residual, 0.0), 1.0)))
+    return left
+
+
 def group(
     findings: Iterable[Finding], *, gap: timedelta = timedelta(hours=6)
 ) -> tuple[tuple[Finding, ...], ...]:
@@ -111,7 +127,7 @@ def update(
     for members in group(findings, gap=gap):
         site = members[0].site_id
         place = next((k for k, old in enumerate(result) if _continues(old, members, gap)), None)
-        fresh = _incident(members, at, backup_h.get(site))
+        fresh = _incident(members, at, at_stake_h(members, backup_h.get(site)))
         if place is None:
             result.append(fresh)
             continue
@@ -151,11 +167,12 @@ def _incident(members: Sequence[Finding], at: datetime, backup_h: float | None) 
         "expected": lead.expected,
         "observed": lead.observed,
         "residual": lead.residual,
+        "since": lead.since.isoformat(),
         "kinds": ", ".join(sorted({f.kind.value for f in members})),
         "check_first": lead.check_first,
     }
     if backup_h is not None:
-        evidence["backup_at_stake_h"] = backup_h
+        evidence["backup_at_stake_h"] = round(backup_h, 2)
     return Incident(
         incident_id=f"inc-{sha256(text.encode()).hexdigest()[:16]}",
         site_id=SiteId(lead.site_id),
@@ -212,3 +229,15 @@ def similar(incident: Incident, past: Iterable[Incident], *, most: int = 3) -> t
     ]
     alike.sort(key=lambda p: (p.site_id == incident.site_id, p.since), reverse=True)
     return tuple(alike[:most])
+
+
+def with_similar(incident: Incident, past: Iterable[Incident]) -> Incident:
+    """Return the incident with the closed ones most like it in its evidence: which, where, and why they were closed."""
+    alike = similar(incident, past)
+    if not alike:
+        return incident
+    told = "; ".join(
+        f"{one.incident_id} at {one.site_id} from {one.since:%Y-%m-%d}, closed: {one.history[-1].why[:120]}"
+        for one in alike
+    )
+    return replace(incident, evidence={**incident.evidence, "similar": told})

@@ -53,13 +53,13 @@ def run(
         history, at = as_history(data, weather_ahead=ahead)
         table, _ = features(history)
         mine = table[at[:, 0], at[:, 1]]
-        model = fit_outage_model(mine[early], failed[early], seed=seed, seeds=2 if small else 5)
+        model = fit_outage_model(mine[early], failed[early], seed=seed, seeds=2 if small else 5, jobs=1)
         found[name] = model.chance(mine[late])
         progress(0.4 if ahead else 0.7)
     rate = np.mean([recent_rate(history, days, prior_days=days / 2.0) for days in (3.0, 14.0, 60.0)], axis=0)
     found["recent_rate"] = rate[at[:, 0], at[:, 1]][late]
     train, test = recipe_tables(data, split)
-    theirs = recipe_chance(train, test)
+    theirs = recipe_chance(train, test, jobs=1)
     order = rows[late][["site", "date"]].merge(
         test[["site", "date"]].assign(chance=theirs), on=["site", "date"], how="left"
     )
