@@ -5,6 +5,7 @@ import numpy as np
 from tools.planning.cost import energy_wh
 from tools.planning.prepare import Prepared
 from tools.planning.problem import Bools, Floats
+from tools.planning.sums import sum_by
 
 SLACK = 1e-5
 """W and Wh within which a limit counts as kept."""
@@ -30,10 +31,7 @@ def over_feeders(prepared: Prepared, setpoint_w: Floats) -> Bools:
     """Say which feeders get more charge than headroom or more discharge than room, shape (feeders,)."""
     problem = prepared.problem
     mine = np.where(prepared.active[:, None], setpoint_w, 0.0) / prepared.eta_r[:, None]
-    out = np.zeros(problem.feeders, dtype=bool)
-    for feeder in range(problem.feeders):
-        rows = mine[problem.feeder == feeder]
-        charge, discharge = np.maximum(rows, 0.0).sum(axis=0), np.maximum(-rows, 0.0).sum(axis=0)
-        over = (charge > prepared.headroom_w[feeder] + SLACK) | (discharge > prepared.room_w[feeder] + SLACK)
-        out[feeder] = bool(over.any())
-    return out
+    charge = sum_by(problem.feeder, np.maximum(mine, 0.0), problem.feeders)
+    discharge = sum_by(problem.feeder, np.maximum(-mine, 0.0), problem.feeders)
+    over = (charge > prepared.headroom_w + SLACK) | (discharge > prepared.room_w + SLACK)
+    return np.asarray(over.any(axis=1))

@@ -3,6 +3,7 @@
 import numpy as np
 
 from tools.planning.problem import DispatchProblem, Floats
+from tools.planning.sums import sum_by
 from tools.planning.viability import stored_wh
 
 
@@ -18,10 +19,7 @@ def energy_wh(problem: DispatchProblem, setpoint_w: Floats) -> Floats:
 def import_change_w(problem: DispatchProblem, setpoint_w: Floats) -> Floats:
     """Return the change of each feeder's import at the AC meter, shape (feeders, steps)."""
     at_meter = setpoint_w / problem.rectifier_efficiency[problem.efficiency_class][:, None]
-    out = np.zeros((problem.feeders, problem.steps))
-    for feeder in range(problem.feeders):
-        out[feeder] = at_meter[problem.feeder == feeder].sum(axis=0)
-    return out
+    return sum_by(problem.feeder, at_meter, problem.feeders)
 
 
 def meter_price(problem: DispatchProblem) -> Floats:

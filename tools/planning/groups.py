@@ -7,6 +7,7 @@ import numpy as np
 from tools.planning.prepare import Prepared
 from tools.planning.problem import Floats, Ints
 from tools.planning.radio import cluster_raise_wh
+from tools.planning.sums import sum_by
 from tools.planning.viability import sure_caps
 
 GROUPS_PER_FEEDER = 4
@@ -73,20 +74,6 @@ class Groups:
     @property
     def count(self) -> int:
         return int(self.feeder.shape[0])
-
-
-def sum_by(group: Ints, values: Floats, count: int) -> Floats:
-    """Sum rows of `values` by group, rows with group -1 left out."""
-    used = group >= 0
-    if values.ndim == 1:
-        return np.bincount(group[used], weights=values[used], minlength=count).astype(np.float64)
-    order = np.argsort(group[used], kind="stable")
-    rows = group[used][order]
-    out = np.zeros((count, values.shape[1]))
-    if rows.size:
-        starts = np.flatnonzero(np.concatenate([[True], rows[1:] != rows[:-1]]))
-        out[rows[starts]] = np.add.reduceat(values[used][order], starts, axis=0)
-    return out
 
 
 def make_groups(prepared: Prepared) -> Groups:

@@ -10,13 +10,15 @@ from tools.planning.binding import find_bindings
 from tools.planning.check import broken_sites, over_feeders
 from tools.planning.cost import cost_by_feeder, energy_wh, fleet_cost, import_change_w
 from tools.planning.cuts import WORTH, Cut
-from tools.planning.groups import Groups, make_groups, sum_by
+from tools.planning.groups import Groups, make_groups
 from tools.planning.prepare import Prepared, prepare
 from tools.planning.problem import DispatchProblem, Floats, Ints
 from tools.planning.relaxation import Relaxation, constant_cost
 from tools.planning.solution import DispatchSolution
 from tools.planning.split import Splitter, Target
+from tools.planning.sums import sum_by
 from tools.planning.tradeoff import trade_off
+from tools.planning.viability import GRID_SIDE
 
 ROUNDS = 2
 MISSED_W = 1.0
@@ -50,7 +52,7 @@ def solve(problem: DispatchProblem, *, name: str = "best", rounds: int = ROUNDS)
         programme.be_frugal()
     target = _ask(programmes, groups, cuts=CUTS_PLAN)
     splitter = Splitter(prepared, groups)
-    nothing = _nothing(prepared, groups, splitter)
+    nothing = _nothing(prepared, groups)
     best = _rounds(prepared, groups, programmes, target, splitter=splitter, nothing=nothing, rounds=rounds)
     return _solution(
         prepared,
@@ -88,9 +90,18 @@ def _ask(
     return Target(charge_w=wanted_charge, discharge_w=wanted_discharge)
 
 
-def _nothing(prepared: Prepared, groups: Groups, splitter: Splitter) -> _Found:
-    """What floors, ramps from the start and recovery demand when nobody asks for anything."""
-    zero = np.zeros((groups.count, prepared.problem.steps))
+def _nothing(prepared: Prepared, groups: Groups) -> _Found:
+    """What floors, ramps from the start and recovery demand when nobody asks for anything.
+
+    Only sites that cannot stay at zero power all along have to be worked out.
+    """
+    problem = prepared.problem
+    least_wh = prepared.viability.need_wh[:, :, GRID_SIDE].max(axis=0)
+    forced = prepared.active & ((problem.start_w != 0.0) | (problem.initial_wh < least_wh))
+    if not forced.any():
+        return _judge(problem, prepared.fixed_w)
+    zero = np.zeros((groups.count, problem.steps))
+    splitter = Splitter(prepared, groups, forced)
     return _try(prepared, splitter, Target(charge_w=zero, discharge_w=zero))
 
 

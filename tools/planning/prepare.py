@@ -6,6 +6,7 @@ import numpy as np
 
 from tools.planning.problem import TOLERANCE_WH, Bools, DispatchProblem, Floats
 from tools.planning.radio import raised_floor_wh
+from tools.planning.sums import sum_by
 from tools.planning.viability import (
     Viability,
     highest_power_w,
@@ -67,12 +68,7 @@ class Prepared:
 
 def by_feeder(problem: DispatchProblem, site_values: Floats) -> Floats:
     """Sum (sites, steps) into (feeders, steps)."""
-    out = np.zeros((problem.feeders, site_values.shape[1]))
-    order = np.argsort(problem.feeder, kind="stable")
-    rows = problem.feeder[order]
-    starts = np.flatnonzero(np.concatenate([[True], rows[1:] != rows[:-1]]))
-    out[rows[starts]] = np.add.reduceat(site_values[order], starts, axis=0)
-    return out
+    return sum_by(problem.feeder, site_values, problem.feeders)
 
 
 def prepare(problem: DispatchProblem) -> Prepared:

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tools.planning.groups import Groups, sum_by
+from tools.planning.groups import Groups
 from tools.planning.prepare import Prepared
-from tools.planning.problem import Floats, Ints
+from tools.planning.problem import Bools, Floats, Ints
+from tools.planning.sums import sum_by
 from tools.planning.viability import (
     GRID_SIDE,
     budget_power_w,
@@ -36,11 +37,12 @@ class _State:
 
 
 class Splitter:
-    """Splits targets over the active sites, whose arrays are cut out once."""
+    """Splits targets over the active sites, or some of them, whose arrays are cut out once."""
 
-    def __init__(self, prepared: Prepared, groups: Groups) -> None:
+    def __init__(self, prepared: Prepared, groups: Groups, some: Bools | None = None) -> None:
         problem, tables = prepared.problem, prepared.viability
-        self._prepared, self._used = prepared, np.flatnonzero(prepared.active)
+        self._prepared = prepared
+        self._used = np.flatnonzero(prepared.active if some is None else prepared.active & some)
         used = self._used
         self._eta_c, self._eta_d, self._eta_r = (
             prepared.eta_c[used],
@@ -164,6 +166,8 @@ def _water_fill(
     bottom = np.full(count, np.inf)
     np.maximum.at(top, group, hours)
     np.minimum.at(bottom, group, hours - most / slope)
+    nobody = np.isinf(top)
+    top[nobody] = bottom[nobody] = 0.0
     for _ in range(BISECTIONS):
         middle = (top + bottom) / 2.0
         amount = np.clip(slope * (hours - middle[group]), 0.0, most)

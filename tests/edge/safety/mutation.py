@@ -32,6 +32,7 @@ QUICK_TESTS = (
     "test_plan_rules.py",
     "test_site_rules.py",
     "test_feeder_rules.py",
+    "test_recharge.py",
     "test_envelope_rules.py",
     "test_outlook.py",
     "test_verdict.py",
@@ -46,7 +47,7 @@ NEAREST = {
     "cluster_rules": ("test_feeder_rules.py",),
     "products": ("test_site_rules.py",),
     "report": ("test_verdict.py",),
-    "track": ("test_feeder_rules.py", "test_site_rules.py"),
+    "track": ("test_recharge.py", "test_feeder_rules.py", "test_site_rules.py"),
     **{name.removeprefix("test_").removesuffix(".py"): (name,) for name in QUICK_TESTS},
 }
 FLIPPED: dict[type[ast.AST], Any] = {
