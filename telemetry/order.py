@@ -14,6 +14,7 @@ _LAG = timedelta(
 _STEADY = timedelta(seconds=10)
 _STEADY_MESSAGES = 6
 _STEADY_OVER = timedelta(seconds=30)
+_SPACED = _STEADY_OVER / (_STEADY_MESSAGES - 1)
 _MOST_HOLES = 16
 
 
@@ -50,7 +51,7 @@ class Track(msgspec.Struct, frozen=True, gc=False):
         high: Highest sequence seen.
         at: Instant of that reading.
         holes: Numbers below `high` that have not come, oldest first, at most 16.
-        lags: Arrival and age of the last messages that were old on arrival, without a break.
+        lags: Arrival and age of some of the last messages that were old on arrival, without a break.
     """
 
     boot_id: str
@@ -114,7 +115,12 @@ def _without(holes: tuple[Span, ...], number: int) -> tuple[Span, ...]:
 def _lags(
     before: tuple[tuple[datetime, timedelta], ...], arrived_at: datetime, lag: timedelta
 ) -> tuple[tuple[datetime, timedelta], ...]:
-    return (*before, (arrived_at, lag))[-_STEADY_MESSAGES:] if lag > _LAG else ()
+    """Return the ages to remember: spaced out, so that messages in quick succession cannot crowd out the past."""
+    if lag <= _LAG:
+        return ()
+    if before and arrived_at - before[-1][0] < _SPACED:
+        return before if abs(lag - before[-1][1]) <= _STEADY else ((arrived_at, lag),)
+    return (*before, (arrived_at, lag))[-_STEADY_MESSAGES:]
 
 
 def _is_steady(lags: tuple[tuple[datetime, timedelta], ...]) -> bool:

@@ -61,6 +61,17 @@ def test_a_clock_an_hour_behind_is_suspect_once_it_is_seen_to_be_steady() -> Non
     assert found[-1] == [Doubt(0, "at", "clock 3600 s behind, steadily")]
 
 
+def test_a_clock_behind_is_seen_whatever_the_rhythm_of_messages() -> None:
+    track, doubtful = None, list[int]()
+    for n in range(200):  # five a second
+        arrived_at = NOW + timedelta(seconds=0.2 * n)
+        stamp = Stamp(n + 1, arrived_at - timedelta(hours=1))
+        track, doubts = follow(track, "b", [stamp], arrived_at)
+        doubtful += [n] if doubts else []
+    # Ages are remembered six seconds apart: the sixth comes at 30 s, with message 150.
+    assert doubtful == list(range(150, 200))
+
+
 def test_a_backlog_that_is_caught_up_is_no_skew() -> None:
     track = None
     for n in range(1, 20):  # ten times as fast as it was sampled: its age falls
