@@ -9,20 +9,22 @@ import base64
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from random import Random
-from time import process_time
+from time import monotonic, process_time
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec import structs
 
 from edge.envelope import KeySet, SigningKey, decode_ack, public_bytes, sign_command, sign_keys
 from edge.gateway.buffer import Buffer
+from edge.gateway.config import Pacing
 from edge.gateway.core import GatewayCore
 from edge.gateway.state_file import StateFile
-from edge.gateway.uplink import FLEET_KEYS, topic
+from edge.gateway.uplink import FLEET_KEYS, UplinkError, topic
 from edge.modbus.client import Link
 from edge.modbus.site_port import DeviceSpec, ModbusSitePort
 from edge.plan import Acknowledgement, Command
@@ -30,6 +32,7 @@ from edge.simulator.faults import Fault
 from edge.simulator.fleet import FleetSimulation
 from edge.simulator.registry import SimulatedFleet, simulated_fleet
 from telemetry.model.site import Site, SiteMode
+from telemetry.wire import TelemetryMessage, decode
 from ui.bench.edge_account import Account
 from ui.bench.edge_hour import InstantLink, SteppedClock
 from ui.processes.gateways import site_config
@@ -37,16 +40,42 @@ from ui.processes.gateways import site_config
 KEY_ID = "bench"
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One telemetry message at the centre: wall seconds, boot, first and last sequence in it."""
+
+    at_s: float
+    boot_id: str
+    first: int
+    last: int
+
+
 class SaidLink(InstantLink):
-    """A link that keeps the answers to commands."""
+    """A link that keeps the answers to commands, and with `arrivals` every telemetry message; it can be cut."""
 
     def __init__(self) -> None:
         super().__init__()
         self.acks: list[Acknowledgement] = []
+        self.arrivals: list[Arrival] | None = None
+
+    def cut(self) -> None:
+        """Break it: nothing goes through until it is mended."""
+        self.connected = False
+
+    def mend(self) -> None:
+        """Bring it back."""
+        self.connected = True
+        self._on_connected()
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        if not self.connected:
+            raise UplinkError("cut")
         if topic.endswith("/ack"):
             self.acks.append(decode_ack(payload))
+        elif self.arrivals is not None and topic.endswith("/telemetry"):
+            said = decode(payload, TelemetryMessage)
+            numbers = [reading.sequence for reading in said.readings]
+            self.arrivals.append(Arrival(monotonic(), said.boot_id, min(numbers), max(numbers)))
         await super().publish(topic, payload, retain=retain)
 
     def deliver(self, name: str, payload: bytes) -> None:
@@ -64,9 +93,11 @@ class SteppedFleet:
         folder: Path,
         start: datetime,
         feeder_share_w: float | None = None,
+        pacing: Pacing | None = None,
     ) -> None:
         """Prepare; `feeder_share_w` replaces what commissioning wrote to each site, W at the AC side, at every hour."""
         self.registered = registered
+        self._pacing = pacing or Pacing()
         self.sites: tuple[Site, ...] = tuple(
             site if feeder_share_w is None else _with_share(site, feeder_share_w)
             for site in registered.sites.values()
@@ -125,8 +156,9 @@ class SteppedFleet:
         self._boots += 1
         site = self.sites[index]
         link = self.links[index]
+        config = site_config(site, base64.b64encode(public_bytes(self._root)).decode())
         core = GatewayCore(
-            site_config(site, base64.b64encode(public_bytes(self._root)).decode()),
+            structs.replace(config, pacing=self._pacing),
             self._ports[index],
             link,
             self._buffer,
@@ -219,11 +251,17 @@ def _with_share(site: Site, share_w: float) -> Site:
 
 @asynccontextmanager
 async def stepped_fleet(
-    folder: Path, *, seed: int, sites: int, start: datetime, feeder_share_w: float | None = None
+    folder: Path,
+    *,
+    seed: int,
+    sites: int,
+    start: datetime,
+    feeder_share_w: float | None = None,
+    pacing: Pacing | None = None,
 ) -> AsyncIterator[SteppedFleet]:
     """Run a stepped fleet of at least four sites until the block ends."""
     registered = simulated_fleet(max(sites, 4), seed=seed, epoch=start)
-    made = SteppedFleet(registered, seed, folder, start, feeder_share_w)
+    made = SteppedFleet(registered, seed, folder, start, feeder_share_w, pacing)
     try:
         await made.open()
         yield made

@@ -16,9 +16,11 @@ from edge.simulator.site_spec import SiteSpec
 from telemetry.model.site import SiteId
 from ui.bench.edge import run
 from ui.bench.edge_account import QUARTER, Account, asked_w
+from ui.bench.edge_cut import run as run_cut
 from ui.bench.edge_energy import load_steps, reboots
 from ui.bench.edge_fleet import stepped_fleet
 from ui.bench.edge_many import run as run_many
+from ui.bench.edge_physics import run as run_physics
 from ui.bench.edge_siege import besiege
 
 NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
@@ -118,6 +120,24 @@ def test_load_steps_and_reboots_are_as_many_as_said_and_inside_the_event() -> No
     assert len({one.fault.site for one in away}) == 2
 
 
+def test_after_a_cut_all_readings_come_in_order_at_their_rate_and_live_ones_do_not_wait() -> None:
+    figures = run_cut(seed=7, sites=4, hours=0.15, rate_per_s=40.0)["figures"]
+    # 54 steps of 10 s at four sites; the last 20 messages of each go as live ones.
+    assert figures["backlog_messages"] == 4 * (54 - 20)
+    assert figures["readings_missing"] == 0
+    assert figures["out_of_order"] == 0
+    assert figures["over_rate_ratio"] <= 1.0
+    assert figures["live_delay_max_s"] < 5.0
+
+
+def test_a_quarter_of_a_day_of_the_plant_closes_and_repeats_itself() -> None:
+    figures = run_physics(seed=7, sites=4, days=0.25, step_s=300.0)["figures"]
+    assert figures["bus_error_frac"] < 1e-9
+    assert figures["battery_error_frac"] < 1e-3
+    assert figures["same_seed_same_run"]
+    assert figures["worked_cycles"] > 0.05
+
+
 @pytest.mark.proof
 def test_the_whole_benchmark_of_a_dozen_sites_meets_its_goals() -> None:
     outcome = run(seed=7, sites=12, quarters=1, window_s=30.0, siege=500)
@@ -134,4 +154,4 @@ def test_two_thousand_cores_fit_one_process() -> None:
     figures = run_many(seed=7, sites=2000, seconds=40.0)["figures"]
     assert figures["online"] == 2000
     assert figures["memory_per_core_kb"] <= 500.0
-    assert figures["scans_per_s"] > 0.0
+    assert figures["scans_per_core_ratio"] > 0.2  # how near to 1 depends on the machine
