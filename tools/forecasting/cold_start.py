@@ -128,17 +128,22 @@ def forecast_from_profile(
 
 
 def cold_start(
-    main: FleetForecast, history: LoadHistory, expected_w: npt.NDArray[np.floating]
+    main: FleetForecast,
+    history: LoadHistory,
+    expected_w: npt.NDArray[np.floating],
+    groups: Mapping[str, int] | None = None,
 ) -> FleetForecast:
     """Return a fleet's forecast with those of its sites added that are too new for one of their own.
 
-    A site that fell silent is not new: it stays absent. Without enough sites to learn a profile from, all stay so.
+    A site that fell silent is not new: it stays absent. Without enough sites to learn a profile from, all stay so. A new
+    site takes the profile of its group where that has enough sites, else the whole fleet's.
 
     Args:
         main: Forecast of the sites with a past.
         history: Of all sites, forecast or not.
         expected_w: What was expected of each site beforehand (its highest load, its panels' rating), W, rows as the
             history's; the profile is learnt in the same measure, so any like one serves.
+        groups: Profile cluster by site, for a new one that of the sites near it; none: all are one group.
     """
     seen = np.isfinite(history.values)
     lately = seen[:, -(MAX_SILENCE // history.step) :]
@@ -156,7 +161,30 @@ def cold_start(
     whole = (history.steps - first) // history.steps_per_day * history.steps_per_day
     if not new or old.size < FEWEST_SITES or whole == 0:
         return main
-    part = history.rows(old)
+    kinds = groups or {}
+    for kind in sorted({kinds[site] for site in new if site in kinds}):
+        mine = {site: w for site, w in new.items() if kinds.get(site) == kind}
+        like = np.array([row for row in old if kinds.get(history.site_ids[row]) == kind], dtype=np.intp)
+        if like.size >= FEWEST_SITES:
+            main = _with_profile(main, f"cluster {kind}", history, like, expected_w, mine, (first, whole))
+    left = {site: w for site, w in new.items() if site in main.absent}
+    return _with_profile(main, "fleet", history, old, expected_w, left, (first, whole))
+
+
+def _with_profile(
+    main: FleetForecast,
+    name: str,
+    history: LoadHistory,
+    rows: npt.NDArray[np.intp],
+    expected_w: npt.NDArray[np.floating],
+    new: Mapping[str, float],
+    span: tuple[int, int],
+) -> FleetForecast:
+    """Return the forecast with some new sites added by the profile of the sites in `rows`; as it was if none is learnt."""
+    first, whole = span
+    if not new:
+        return main
+    part = history.rows(rows)
     days = LoadHistory(
         site_ids=part.site_ids,
         values=part.columns(first, whole),
@@ -166,7 +194,7 @@ def cold_start(
         holidays=history.holidays,
     )
     try:
-        profile = learn_profile("fleet", days, expected_w[old])
+        profile = learn_profile(name, days, expected_w[rows])
     except NoForecastError:
         return main
     return joined(main, forecast_from_profile(profile, new, main.start, main.steps, quantity=main.quantity))

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -5,7 +6,8 @@ import pytest
 
 from tests.tools.forecasting.fleets import DAY, MONDAY, daily_weekly, history_of
 from tools.forecasting.calibrated import Calibrated
-from tools.forecasting.cold_start import forecast_from_profile, joined, learn_profile
+from tools.forecasting.cold_start import cold_start, forecast_from_profile, joined, learn_profile
+from tools.forecasting.fleet_forecast import QUANTILES
 from tools.forecasting.forecaster import NoForecastError
 from tools.forecasting.naive import SeasonalNaive
 
@@ -54,3 +56,26 @@ def test_an_expected_load_that_is_none_is_refused(expected_w: float) -> None:
 def test_a_handful_of_sites_is_no_profile() -> None:
     with pytest.raises(NoForecastError, match="10 sites"):
         learn_profile("a", history_of(np.ones((9, 7 * DAY))), np.ones(9))
+
+
+def test_a_new_site_takes_the_shape_of_its_own_group() -> None:
+    """Ten sites peak by day, ten by night; two new ones, one of each group, and one of a group too small to learn from."""
+    by_day = np.tile(np.concatenate([np.full(48, 0.5), np.full(48, 1.5)]), 14)
+    by_night = np.tile(np.concatenate([np.full(48, 1.5), np.full(48, 0.5)]), 14)
+    rows = [*[1000.0 * by_day] * 10, *[1000.0 * by_night] * 10, *[np.full(14 * 96, np.nan)] * 3]
+    history = history_of(np.array(rows))
+    names = history.site_ids
+    main = SeasonalNaive().fit(history.rows(np.arange(20))).predict(history.end, 96)
+    main = replace(main, absent=dict.fromkeys(names[20:], "no past"))
+    groups = {name: int(k >= 10) for k, name in enumerate(names[:20])} | {
+        names[20]: 0,
+        names[21]: 1,
+        names[22]: 7,
+    }
+    found = cold_start(main, history, np.full(23, 1000.0), groups)
+    median = QUANTILES.index(0.5)
+    morning = [float(found.values[found.site_ids.index(name), median, 10]) for name in names[20:22]]
+    assert morning == [500.0, 1500.0]
+    assert [found.degraded[name] for name in names[20:]] == [
+        "cold start from profile cluster 0", "cold start from profile cluster 1", "cold start from profile fleet",
+    ]  # fmt: skip
