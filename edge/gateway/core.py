@@ -37,16 +37,15 @@ from edge.gateway.recorder import Recorder
 from edge.gateway.reserve import ReserveLoop, account
 from edge.gateway.runner import run_core
 from edge.gateway.shedder import Shedder
+from edge.gateway.status import StateTeller, site_state
 from edge.gateway.uplink import Uplink
 from edge.modbus.port import DeviceError, FieldSample, SitePort
 from edge.plan import Acknowledgement, AckVerdict, GridReserve
 from telemetry.model.clock import Clock
 from telemetry.model.reading import SiteState
 from telemetry.model.site import SiteMode
-from telemetry.wire import VERSION, StateMessage, encode
 
 _FAILS_TO_FAULT: Final = 3
-_TELL_EVERY: Final = timedelta(minutes=1)
 _GOOD_TO_RECOVER: Final = 5
 _REAL_SPEED: Final = 1.01
 
@@ -103,8 +102,7 @@ class GatewayCore:
         self._good = 0
         self._doubts = 0
         self._tick: Tick | None = None
-        self._state: SiteState | None = None
-        self._told_at: datetime | None = None
+        self._teller = StateTeller()
         uplink.listen(self._orders.on_message, self._on_connected)
 
     @property
@@ -161,7 +159,7 @@ class GatewayCore:
             before, self._tick = self._tick, tick
             self._fails, self._good = 0, self._good + 1
             if self.recorder.note(sample, now, before, self.fault):
-                self._state = None
+                self._teller.forget()
                 self._cabinet.forget()
                 self.recharge = plan_recharge(self.config.recharge, now, self.rng)
             if before is not None and jumped(before, tick, self.config.pacing.clock_jump_s):
@@ -382,34 +380,11 @@ class GatewayCore:
 
     def state(self, now: datetime) -> SiteState:
         """Return what the site is doing."""
-        if self.in_outage:
-            return SiteState.OUTAGE
-        if self.fault:
-            return SiteState.FAULT
-        if roster.current(self.duties, now) is not None:
-            return SiteState.DISPATCH
-        if self.recharge is None:
-            return SiteState.FLOAT
-        return SiteState.RECOVERY if self.after_outage else SiteState.RECHARGE
+        return site_state(self, now)
 
     def tell_state(self, now: datetime, *, again: bool = False) -> None:
-        """Publish the retained state when it changed, and once a minute: the centre refuses a state that is old."""
-        state = self.state(now)
-        due = self._told_at is None or not timedelta(0) <= now - self._told_at < _TELL_EVERY
-        if state is self._state and not (again or due):
-            return
-        self._state, self._told_at = state, now
-        message = StateMessage(
-            v=VERSION,
-            site_id=self.config.site_id,
-            at=now,
-            online=True,
-            state=state,
-            local_lock=self.recorder.local_lock,
-            last_sequence=max(0, self.memory.held.last_sequence),
-            firmware=self.config.firmware,
-        )
-        self.outbox.send_state(encode(message))
+        """Publish the retained state when it changed, and once a minute."""
+        self._teller.tell(self, now, again=again)
 
     def _on_connected(self) -> None:
         for payload in self.memory.unsent():

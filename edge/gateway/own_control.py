@@ -49,7 +49,8 @@ class OwnControl:
         self._local = asked.local
         if asked.local.doing != before.doing:
             core.outbox.event(now, "local", asked.local.doing or "over")
-            core.recharge = plan_recharge(core.config.recharge, now, core.rng)
+            over = not asked.local.doing
+            core.recharge = plan_recharge(core.config.recharge, now, core.rng) if over else None
         if asked.target_w < 0.0:
             allowed = allow(asked.target_w, sample, limits)
             return step(core.loop, allowed.power_w, sample, capabilities, limits)

@@ -26,6 +26,7 @@ from edge.plan import AckVerdict, CommandId, CommandKind, ScheduleBody
 from edge.simulator.faults import Fault
 from edge.simulator.fleet import FleetSimulation
 from edge.simulator.site_spec import SiteSpec
+from telemetry.model.reading import SiteState
 from tests.edge.gateway.bench import CONFIG, LIMITS, NOON, SPEC, TEST, StepClock, bench, seal
 from tests.edge.gateway.test_commands import CAPABILITIES, SAMPLE
 from tests.edge.gateway.test_energy import SquareLoad
@@ -216,6 +217,7 @@ async def test_a_fleet_stop_an_outage_and_a_lock_end_what_the_site_does_for_itse
     async with bench(tmp_path, config=alter(CONFIG, local=SUN), spec=SPEC) as made:
         await made.step(count=30)
         assert made.trace[-1][1] < -1500.0  # no sun: the battery feeds the load, down to the reserve
+        assert made.states()[-1].state is SiteState.FLOAT
         await made.order(seal(stop), FLEET_STOP)
         await made.step(count=3)
         assert made.trace[-1][1] >= -1.0
