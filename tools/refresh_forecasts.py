@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from telemetry.model.series import Forecast, Quantity
-from telemetry.model.site import Site
+from telemetry.model.site import Site, SiteId
 from tools.errors import ToolUnavailableError
 from tools.forecast_inputs import ForecastInputs
 from tools.forecasting.clear_sky import Place, clear_sky_of
@@ -37,6 +37,7 @@ class ForecastRefresh:
         past: How much history is learnt from.
         steps: How far ahead, quarter hours.
         every: Forecasts younger than this are left as they are.
+        clusters: Names each site's profile cluster as of an instant: a site without a past is forecast by that of its like.
         workers: Entered around every fit: where joblib's tasks run (`forecasting.workers.workers`).
     """
 
@@ -47,6 +48,7 @@ class ForecastRefresh:
     past: timedelta = timedelta(days=28)
     steps: int = 192
     every: timedelta = timedelta(hours=1)
+    clusters: Callable[[datetime, Mapping[SiteId, Site]], Awaitable[Mapping[SiteId, int]]] | None = None
     workers: Callable[[], AbstractContextManager[None]] = nullcontext
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -73,9 +75,11 @@ class ForecastRefresh:
         forecaster = self.forecasters[quantity]
         if alarmed and isinstance(forecaster, Selector):
             forecaster = replace(forecaster, alarmed=alarmed)
+        known = {one.site_id: one for one in subjects.values() if one is not None}
+        groups = {} if self.clusters is None or not known else await self.clusters(now, known)
         try:
             made = await asyncio.to_thread(
-                self._fanned, forecaster, quantity, history, list(subjects.values())
+                self._fanned, forecaster, quantity, history, list(subjects.values()), groups
             )
         except NoForecastError as error:
             if quantity is Quantity.PV_W:
@@ -84,10 +88,15 @@ class ForecastRefresh:
         return await self.store.put(made)
 
     def _fanned(
-        self, forecaster: Forecaster, quantity: Quantity, history: LoadHistory, sites: Sequence[Site | None]
+        self,
+        forecaster: Forecaster,
+        quantity: Quantity,
+        history: LoadHistory,
+        sites: Sequence[Site | None],
+        groups: Mapping[SiteId, int],
     ) -> list[Forecast]:
         with self.workers():
-            return _made(forecaster, quantity, history, sites, self.steps)
+            return _made(forecaster, quantity, history, sites, self.steps, groups)
 
 
 def _made(
@@ -96,6 +105,7 @@ def _made(
     history: LoadHistory,
     sites: Sequence[Site | None],
     steps: int,
+    groups: Mapping[SiteId, int],
 ) -> list[Forecast]:
     """Return the forecasts of a history's subjects, those without a past of their own by the profile of the others."""
     if not history.site_ids:
@@ -110,5 +120,7 @@ def _made(
         expected_w = [
             one.pv_rated_w if quantity is Quantity.PV_W else one.autonomy.max_load_w for one in known
         ]
-        fleet = cold_start(fleet, history, np.array(expected_w))
+        # The shape of a load says nothing about panels.
+        kinds = {str(name): label for name, label in groups.items()} if quantity is Quantity.LOAD_W else None
+        fleet = cold_start(fleet, history, np.array(expected_w), kinds)
     return [fleet.for_site(name) for name in fleet.site_ids]

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -60,13 +59,13 @@ def test_a_handful_of_sites_is_no_profile() -> None:
 
 def test_a_new_site_takes_the_shape_of_its_own_group() -> None:
     """Ten sites peak by day, ten by night; two new ones, one of each group, and one of a group too small to learn from."""
-    by_day = np.tile(np.concatenate([np.full(48, 0.5), np.full(48, 1.5)]), 14)
-    by_night = np.tile(np.concatenate([np.full(48, 1.5), np.full(48, 0.5)]), 14)
-    rows = [*[1000.0 * by_day] * 10, *[1000.0 * by_night] * 10, *[np.full(14 * 96, np.nan)] * 3]
+    by_day = np.tile(np.concatenate([np.full(48, 0.5), np.full(48, 1.5)]), 28)
+    by_night = np.tile(np.concatenate([np.full(48, 1.5), np.full(48, 0.5)]), 28)
+    rows = [*[1000.0 * by_day] * 10, *[1000.0 * by_night] * 10, *[np.full(28 * 96, np.nan)] * 3]
     history = history_of(np.array(rows))
     names = history.site_ids
-    main = SeasonalNaive().fit(history.rows(np.arange(20))).predict(history.end, 96)
-    main = replace(main, absent=dict.fromkeys(names[20:], "no past"))
+    main = Calibrated(model=SeasonalNaive()).fit(history).predict(history.end, 96)
+    assert set(main.absent) == set(names[20:])
     groups = {name: int(k >= 10) for k, name in enumerate(names[:20])} | {
         names[20]: 0,
         names[21]: 1,
