@@ -209,6 +209,13 @@ def benchmarks() -> tuple[Benchmark, ...]:
             run=_backtest_outage,
         ),
         Benchmark(
+            kind="bench",
+            name="agent",
+            summary="what a cycle and a chat turn cost beside their tools: graph, checkpoints, events, leases",
+            simulated=True,
+            run=_agent,
+        ),
+        Benchmark(
             kind="eval",
             name="agent",
             summary="the agent's choices on written cases: tool, arguments, grounding, unsafe calls",
@@ -540,6 +547,12 @@ def _backtest_microgrid(request: Request, progress: Progress) -> Raw:
 
     tell = telling(run, progress)
     return run(request.data("pymgrid25"), small=request.small, **tell)
+
+
+def _agent(request: Request, progress: Progress) -> Raw:
+    from ui.bench.agent import run
+
+    return run(5 if request.small else 60, **telling(run, progress))
 
 
 def _eval_agent(request: Request, progress: Progress) -> Raw:
