@@ -1,9 +1,10 @@
 """Ingest under faults, all in one run: real processes, real gateway outboxes, real broker and database (simulated data).
 
 Two workers take what a fleet of gateways samples while one of them, the database's server and the broker are killed with
-kill -9, the database is stopped for a minute, the gateways' network is cut, two gateways' clocks go an hour wrong, and a
-hostile site sends mutated payloads. Afterwards everything that was sampled must be in the database exactly once, every
-bad payload in quarantine with a reason, no process may have ended by itself, and memory stays bounded.
+kill -9, the gateways' network is cut, two gateways' clocks go an hour wrong, the database is stopped for a minute with
+the other worker killed in the middle of it, and a hostile site sends mutated payloads. Afterwards everything that was
+sampled must be in the database exactly once, every bad payload in quarantine with a reason, no process may have ended by
+itself, and memory stays bounded.
 """
 
 import json
@@ -263,7 +264,10 @@ class _Play:
         self.senders.say(f"bad {self.script.bad}")
         time.sleep(self.script.quiet_s / 4)
         self.world.database.stop()
-        time.sleep(self.script.database_away_s)
+        time.sleep(self.script.database_away_s / 2)
+        self.world.kill_worker(0)  # with a spill on its disk: whoever comes after it stores that
+        self.world.start_worker(0)
+        time.sleep(self.script.database_away_s / 2)
         self.world.start_database()
 
     def _connected(self) -> bool:
@@ -308,6 +312,7 @@ def _judge(world: World, senders: _Gateways, script: Script, drained_s: float) -
         if len(bad) <= 1_000
         else sum(count for count, _ in kept.values()) - len(bad),
         "faults_clock_ahead_unnoticed_count": ahead[0] - ahead[1],
+        "faults_clock_behind_count": behind[0],
         "faults_clock_behind_noticed_count": behind[1],
         "faults_clock_wrongly_doubted_count": others,
         "faults_workers_killed_count": world.killed,
