@@ -59,7 +59,10 @@ def milan_watts(folder: Path, seed: int, small: bool) -> Part:
     records = read_milan(folder)
     first = records.steps - 28 * DAY_H
     full = np.quantile(records.values[:, :first], 0.995, axis=1)[:, None]
-    history = replace(records, values=earth_power_w(records.values / full).astype(np.float32))
+    classes = by_traffic(records.values[:, :first])
+    history = replace(
+        records, values=earth_power_w(records.values / full).astype(np.float32), site_class=classes
+    )
     models = (*NAIVES, BatchedRidge(), Boosted(seed=seed))
     found = replay(history, models, first=first, days=28, steps=DAY_H)
     cells = np.arange(0, len(history.site_ids), 40 if small else 8)
@@ -68,6 +71,7 @@ def milan_watts(folder: Path, seed: int, small: bool) -> Part:
     truth = found.actual[np.ix_(days, cells)]
     figures = {f"milan_watts_{m}_mae_w": float(found.mae(m).mean()) for m in found.paths}
     figures |= _coverage("milan_watts", found)
+    figures |= _class_coverage("milan_watts", found, classes)
     figures["milan_watts_subset_prophet_mae_w"] = float(np.abs(truth - prophet).mean())
     figures["milan_watts_subset_served_mae_w"] = float(
         np.abs(truth - found.paths["served"][np.ix_(days, cells)]).mean()
@@ -83,13 +87,35 @@ def milan_watts(folder: Path, seed: int, small: bool) -> Part:
             "milan_watts_served_over_best_single_ratio": goal("<=", 1.0, gating=False),
             "milan_watts_covered_80_error_frac": goal("<=", 0.03, gating=True),
             "milan_watts_covered_95_error_frac": goal("<=", 0.03, gating=True),
+            "milan_watts_worst_class_covered_80_error_frac": goal("<=", 0.03, gating=not small),
+            "milan_watts_worst_class_covered_95_error_frac": goal("<=", 0.03, gating=not small),
         },
         used=(
             "milan_cdr_hourly in watts (EARTH macro model, full traffic = 99.5 % quantile of days 1-34): days "
-            "35-62 scored day-ahead, each day's choice and intervals from the 14 days before it; Prophet on "
+            "35-62 scored day-ahead, each day's choice and intervals from the 14 days before it, pooled by site class "
+            "(thirds by traffic of days 1-34: quiet, middle, busy); Prophet on "
             f"{cells.size} cells and {days.size} days ('subset')"
         ),
     )
+
+
+CLASSES = ("quiet", "middle", "busy")
+
+
+def by_traffic(records: np.ndarray[Any, Any]) -> tuple[str, ...]:
+    """Return each cell's third of the fleet by its mean traffic."""
+    rank = np.argsort(np.argsort(records.mean(axis=1), kind="stable"), kind="stable")
+    return tuple(CLASSES[int(r) * len(CLASSES) // len(rank)] for r in rank)
+
+
+def _class_coverage(prefix: str, found: Replay, classes: tuple[str, ...]) -> dict[str, float]:
+    figures: dict[str, float] = {}
+    for level, shares in (("80", found.covered_80), ("95", found.covered_95)):
+        by_class = {c: float(shares[:, [x == c for x in classes]].mean()) for c in CLASSES}
+        figures |= {f"{prefix}_{c}_covered_{level}_frac": share for c, share in by_class.items()}
+        worst = max(abs(share - int(level) / 100.0) for share in by_class.values())
+        figures[f"{prefix}_worst_class_covered_{level}_error_frac"] = worst
+    return figures
 
 
 def _wape(actual: np.ndarray[Any, Any], path: np.ndarray[Any, Any]) -> float:
