@@ -15,6 +15,7 @@ from ui.console.fleet_charts import site_rows, state_of
 from ui.console.flow_picture import power_flow_picture
 from ui.console.formats import ago, harmless, hours, kilo, local, now_of, percent, plain, words
 from ui.console.header import show_header
+from ui.console.profile_view import show_profile
 from ui.console.site_charts import VIEWS, add_incidents, add_reserve, history_figure, reserve_frac, soc_bar
 from ui.console.tables import show_rows
 
@@ -43,6 +44,7 @@ def show_site(desk: Desk) -> None:
         _incidents(desk, site_id, now_of(fleet))
         _about(entry)
         _peers(site_id, entry, fleet["sites"])
+        show_profile(desk, site_id)
 
 
 def _choose(sites: Sequence[Doc]) -> str:
