@@ -25,12 +25,14 @@ from edge.gateway.config import Pacing
 from edge.gateway.core import GatewayCore
 from edge.gateway.state_file import StateFile
 from edge.gateway.uplink import FLEET_KEYS, UplinkError, topic
-from edge.modbus.client import Link
+from edge.modbus.client import Link, Patience
 from edge.modbus.site_port import DeviceSpec, ModbusSitePort
 from edge.plan import Acknowledgement, Command
 from edge.simulator.faults import Fault
 from edge.simulator.fleet import FleetSimulation
+from edge.simulator.modbus_server import InProcessLink
 from edge.simulator.registry import SimulatedFleet, simulated_fleet
+from edge.simulator.surroundings import SkewedClock
 from telemetry.model.site import Site, SiteMode
 from telemetry.wire import TelemetryMessage, decode
 from ui.bench.edge_account import Account
@@ -38,6 +40,7 @@ from ui.bench.edge_hour import InstantLink, SteppedClock
 from ui.processes.gateways import site_config
 
 KEY_ID = "bench"
+_TIME_OUT_S = 0.005  # wall time: a step of domain time does not wait for a device that is silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,11 @@ class SteppedFleet:
     async def open(self) -> None:
         """Open the ports, boot every core and let it look once; hand out the key set."""
         for index in range(len(self.sites)):
-            port = ModbusSitePort(self.fleet.port_spec(index), make_link=partial(self._make_link, index))
+            port = ModbusSitePort(
+                self.fleet.port_spec(index),
+                make_link=partial(self._make_link, index),
+                patience=Patience(retries=0),
+            )
             await port.open()
             self._ports.append(port)
             await self._boot(index)
@@ -147,7 +154,7 @@ class SteppedFleet:
         await self.settle()
 
     def _make_link(self, index: int, _spec: DeviceSpec) -> Link:
-        return self.fleet.link(index)
+        return InProcessLink(self.fleet.devices[index], time_out_s=_TIME_OUT_S)
 
     def _away(self, index: int, away_s: float) -> None:
         self._back[index] = self.clock.now() + timedelta(seconds=away_s)
@@ -163,12 +170,12 @@ class SteppedFleet:
             link,
             self._buffer,
             StateFile(self._folder / f"{site.site_id}.json"),
-            self.clock,
+            SkewedClock(self.clock, self.fleet.around[index]),
             Random(f"{self._seed}/{site.site_id}/{self._boots}"),  # noqa: S311 (delays, not secrets)
             boot_id=f"boot-{self._boots}",
             monotonic=self.clock.monotonic,
         )
-        core.restore(self.clock.now())
+        core.restore(core.clock.now())
         self._cores[index] = core
         self._working[index] = asyncio.create_task(core.run_messages())
         await link.open()
