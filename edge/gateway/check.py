@@ -15,12 +15,12 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import NameOID
 
-from edge.gateway.config import ConfigError, GatewayFile
+from edge.gateway.config import ConfigError, GatewayFile, SiteConfig
 from edge.gateway.frequency import FastPath, offered
 from edge.gateway.process import mqtt_settings, port_spec
 from edge.gateway.state_file import StateFile, StateFileError
 from edge.gateway.uplink import topic
-from edge.modbus.port import Capabilities, DeviceError
+from edge.modbus.port import Capabilities, DeviceError, FieldSample
 from edge.modbus.site_port import ModbusSitePort
 from telemetry.model.clock import wall_clock
 from telemetry.model.site import SiteId
@@ -175,11 +175,39 @@ async def check_devices(file: GatewayFile) -> list[Finding]:
     if file.site.limits.export is not None and not capabilities.inverter:
         fix = "list the inverter under devices with inverter_w, or remove site.limits.export"
         findings.append(Finding(what="export", found="declared, but no inverter answers", fix=fix))
+    findings += check_own_rules(file.site, sample)
     findings.append(check_reserves(file.site.fast, capabilities))
     if sample.alarms:
         fix = "clear the alarms at the cabinet"
         findings.append(Finding(what="alarms", found=", ".join(sample.alarms), fix=fix))
     return findings
+
+
+def check_own_rules(site: SiteConfig, sample: FieldSample) -> list[Finding]:
+    """Say which of the site's own rules lack a measurement or a register: they would do nothing."""
+    local, strings = site.local, site.limits.parallel_strings
+    phases = local.modules is not None and bool(local.modules.phases)
+    checks = [
+        (local.import_peak is not None and sample.grid_w is None, "import_peak", "the import (grid_w)"),
+        (local.self_consumption is not None and sample.pv_w is None, "self_consumption", "the sun (pv_w)"),
+        (
+            local.self_consumption is not None and sample.rectifier_w is None,
+            "self_consumption",
+            "the rectifier's output (rectifier_w)",
+        ),
+        (local.modules is not None and sample.modules_off is None, "modules", "the modules_off register"),
+        (phases and len(sample.phase_w) != 3, "local.modules.phases", "the power of three phases"),
+        (strings > len(sample.string_a), "limits.parallel_strings", "each string's current"),
+    ]
+    return [
+        Finding(
+            what="own rules",
+            found=f"{rule}: no device has {lacks}",
+            fix=f"use a profile or meter that has it, or remove site.{rule if '.' in rule else 'local.' + rule}",
+        )
+        for broken, rule, lacks in checks
+        if broken
+    ]
 
 
 def check_reserves(fast: FastPath | None, capabilities: Capabilities) -> Finding:

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace as alter
 
+from edge.gateway.check import check_own_rules
 from edge.gateway.local import (
     CompensationRule,
     Local,
@@ -20,6 +21,7 @@ from edge.gateway.local import (
     SunRule,
     local_step,
 )
+from edge.gateway.modules import ModuleRule
 from edge.gateway.uplink import FLEET_STOP
 from edge.modbus.port import Capabilities, FieldSample
 from edge.plan import AckVerdict, CommandId, CommandKind, ScheduleBody
@@ -241,3 +243,26 @@ async def test_a_day_of_cycles_that_is_used_up_ends_discharge_of_its_own(tmp_pat
         assert made.trace[-1][1] >= -1.0
         given_wh = sum(-w for _, w, _, _ in made.trace if w < 0.0) / 3600.0
         assert given_wh == pytest.approx(15.4, abs=1.5)
+
+
+def test_the_check_names_what_a_rule_lacks() -> None:
+    every = LocalRule(
+        keep_soc_frac=0.5,
+        import_peak=PEAK.import_peak,
+        self_consumption=SUN.self_consumption,
+        modules=ModuleRule(count=3, module_w=3000.0, phases=(0, 1, 2)),
+    )
+    site = alter(CONFIG, local=every, limits=alter(LIMITS, parallel_strings=3))
+    bare = replace(SAMPLE, grid_w=None, pv_w=None, rectifier_w=None)
+    assert [f.found.split(":")[0] for f in check_own_rules(site, bare)] == [
+        "import_peak",
+        "self_consumption",
+        "self_consumption",
+        "modules",
+        "local.modules.phases",
+        "limits.parallel_strings",
+    ]
+    assert check_own_rules(site, bare)[4].fix.endswith("or remove site.local.modules.phases")
+    whole = replace(DAY, modules_off=0, phase_w=(1.0, 1.0, 1.0), string_a=(0.0, 0.0, 0.0))
+    assert check_own_rules(site, whole) == []
+    assert check_own_rules(CONFIG, bare) == []
