@@ -167,3 +167,22 @@ def test_a_long_gap_is_crossed_in_a_bounded_number_of_steps() -> None:
     # 5-minute steps: energy served is load over the span all the same.
     assert sim.plant.state.energy.unserved.max() == 0.0
     assert 8 * 900.0 < sim.plant.state.energy.load[0] < 8 * 2100.0
+
+
+def test_a_history_with_planned_faults_shows_them_where_they_were_planned() -> None:
+    sim, plain = fleet(), fleet()
+    hour = START.timestamp() + 3600.0
+    sim.plan_faults(
+        [
+            TimedFault(at_s=hour, fault=Fault(site=0, kind="load_step", value=0.5)),
+            TimedFault(at_s=hour + 3600.0, fault=Fault(site=0, kind="load_step", on=False)),
+            TimedFault(at_s=hour, fault=Fault(site=2, kind="stuck_sensor", point="battery_c")),
+        ]
+    )
+    step = timedelta(minutes=15)
+    seen, truth = (one.run_history(START + timedelta(hours=3), step) for one in (sim, plain))
+    ratio = seen.values["load_w"][:, 0] / truth.values["load_w"][:, 0]
+    # Twelve quarters: the second hour at half the load, noise of 0.3 % and 2 W on both.
+    assert ratio == pytest.approx(np.array([1.0] * 4 + [0.5] * 4 + [1.0] * 4), abs=0.02)
+    assert len(set(seen.values["battery_c"][4:, 2])) == 1
+    assert np.array_equal(seen.values["load_w"][:, 1], truth.values["load_w"][:, 1])
