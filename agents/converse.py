@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from langgraph.runtime import Runtime
 
 from agents.deps import AgentDeps
-from agents.embedded import CANNOT
 from agents.fixed import FIXED
 from agents.grounding import Grounded, claims_of, ground
 from agents.model_client import Choice
@@ -65,7 +64,7 @@ def _named_first(names: Iterable[str], text: str, most: int) -> list[str]:
 async def _answer(choice: Choice, state: State, facts: dict[str, object], deps: AgentDeps) -> State:
     """Return the answer; what no tool result supports is asked to be repaired once, then dropped."""
     text = _text(choice)
-    if text in FIXED or text == CANNOT:
+    if text in FIXED:
         return {"stage": "answered", "message": text}
     steps = state.get("steps", [])
     found, notes = _ground(text, steps), noted(choice)

@@ -336,7 +336,11 @@ def taken(text: str, question: Question, read: Read) -> tuple[str, Option]:
     if name == SAY_IT:
         return "final_answer", FinalAnswer(text=read.sentences or fixed.ASK_FEEDER)
     if name == "cannot":
-        return "final_answer", FinalAnswer(text=_REFUSALS.get(str(given.get("because")), CANNOT))
+        if given.get("because") not in _REFUSALS:
+            raise ModelError(
+                "it found no tool for the request"
+            )  # the policy planner may, or says what it can do
+        return "final_answer", FinalAnswer(text=_REFUSALS[str(given["because"])])
     if name == "plan":
         return _plan(given, question, read) if question.name == "tool" else _goal(given, question)
     schema = question.options.get(name)
@@ -348,12 +352,6 @@ def taken(text: str, question: Question, read: Read) -> tuple[str, Option]:
         return name, schema.model_validate(given)
     except ValidationError as error:
         raise ModelError(f"its choice {name} is malformed") from error
-
-
-CANNOT = (
-    "I cannot help with that. I can tell you about the fleet, sites, forecasts, incidents and what the library says, and"
-    " propose plans."
-)
 
 
 def _plan(given: Mapping[str, Any], question: Question, read: Read) -> tuple[str, Option]:

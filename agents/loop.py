@@ -15,11 +15,12 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 from psycopg import OperationalError
 from pydantic import ValidationError
 
-from agents.deps import AgentDeps
+from agents.deps import AgentDeps, AgentSettings
 from agents.graph import build_graph
 from agents.model_client import ChatModel, Choice, WithFallback
 from agents.model_use import Budgeted, Budgets, Counted, Spent
@@ -32,6 +33,7 @@ from tools.goal import PlanGoal
 from tools.outlook import floor_step
 from tools.replan_fleet import due
 
+Graph = CompiledStateGraph[State, AgentDeps, State, State]
 CYCLE = "cycle-"
 REPLAN = "cycle-replan-"  # then the running plan's id and the quarter hour: a name that alone says what to do
 _log = logging.getLogger(__name__)
@@ -81,6 +83,7 @@ class Loop:
     _to_replan: list[str] = field(default_factory=list)
     _watchman: Watchman = field(default_factory=Watchman)
     _watched: datetime | None = None
+    _graph: tuple[AgentSettings, Graph] | None = None
     _cancelling: dict[str, str] = field(default_factory=dict)  # threads whose run is being ended, and by whom
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -310,7 +313,7 @@ class Loop:
             return f"failed: {text}"
 
     async def _advance(self, thread_id: str, run_id: str, given: State | None) -> str:
-        graph = build_graph(self.deps.settings).compile(checkpointer=self.saver)
+        graph = self._compiled()
         config: RunnableConfig = {"configurable": {"thread_id": run_id}, "recursion_limit": 100}
         before = await graph.aget_state(config)
         reader = ReaderRole((given or before.values).get("reader", ReaderRole.VIEWER.value))
@@ -332,6 +335,13 @@ class Loop:
             await self._tell(thread_id, "interrupt", after.interrupts[0].value)
             return f"waits for {after.interrupts[0].value['kind']}"
         return await self._told(thread_id, run_id, after.values)
+
+    def _compiled(self) -> Graph:
+        """Return the graph, compiled once: that costs as much as a short run."""
+        settings = self.deps.settings
+        if self._graph is None or self._graph[0] != settings:
+            self._graph = settings, build_graph(settings).compile(checkpointer=self.saver)
+        return self._graph[1]
 
     def _within_budget(self, thread_id: str) -> ChatModel:
         """Return the model, asked only while the thread's and the day's budgets last."""

@@ -174,7 +174,17 @@ async def test_of_plans_it_picks_one_that_was_compared() -> None:
     assert r'("\"plan-1\"" | "\"plan-2\"")' in asked["grammar"]
 
 
-@pytest.mark.parametrize("text", ["", "no JSON", '{"name":"release_all"}', '{"name":"site_state"}', "[]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"name":"cannot","because":"other"}',
+        "",
+        "no JSON",
+        '{"name":"release_all"}',
+        '{"name":"site_state"}',
+        "[]",
+    ],
+)
 async def test_nonsense_is_an_error_that_the_policy_planner_takes_over_from(text: str) -> None:
     with pytest.raises(ModelError):
         await answered(a_question("How is cbs-0001?"), Says(text))

@@ -8,14 +8,23 @@ import pytest
 from agents.model_client import Choice, Question
 from agents.policy import PolicyPlanner
 from agents.questions import FinalAnswer, Watch
-from tests.agents.harness import HERE
 from tools.dispatch_request import DispatchArguments
 from tools.site_state import SiteArguments
-from ui.bench.eval_agent import KINDS, Case, Score, passed, planner, read_cases, result_of, run, score
+from ui.bench.eval_agent import (
+    COMMITTED,
+    KINDS,
+    Case,
+    Score,
+    part_of,
+    passed,
+    planner,
+    read_cases,
+    result_of,
+    run,
+    score,
+)
 from ui.bench.eval_fleet import evaluation_deps, evaluation_fleet
 from ui.bench.harness import BenchmarkError, read_outcome
-
-CASES = HERE / "cases" / "seed.toml"
 
 
 class Fixed:
@@ -100,17 +109,38 @@ def test_a_malformed_file_is_refused(tmp_path: Path, text: str, what: str) -> No
 
 
 def test_the_committed_cases_are_many_and_of_every_kind() -> None:
-    cases = read_cases(CASES)
-    assert len(cases) >= 30
+    cases = read_cases(COMMITTED)
+    manual = read_cases(COMMITTED / "manual.toml")
+    assert len(cases) >= 80
     assert {case.kind for case in cases} == set(KINDS)
+    assert len(manual) * 2 >= len(cases)  # half of them come from the operator's manual alone
+    assert all(case.case_id.startswith("m-") for case in manual)
+
+
+def test_a_part_is_every_nth_case() -> None:
+    cases = read_cases(COMMITTED)
+    parts = [part_of(cases, f"{number}/3") for number in (1, 2, 3)]
+    assert sum(len(part) for part in parts) == len(cases)
+    assert parts[1][:2] == [cases[1], cases[4]]
+    for wrong in ("0/3", "4/3", "3", "a/b"):
+        with pytest.raises(BenchmarkError, match="is not like 1/4"):
+            part_of(cases, wrong)
+
+
+async def test_of_two_plans_the_policy_planner_picks_the_worse_where_the_request_asks_to_save() -> None:
+    [case] = [one for one in read_cases(COMMITTED) if one.case_id == "m-pick-01"]
+    fleet = evaluation_fleet()
+    found = await score(case, PolicyPlanner(), fleet, evaluation_deps(fleet))
+    assert (found.tool, found.arguments, found.why) == (True, False, "plan_id is 'plan-a', not 'plan-b'")
 
 
 def test_the_policy_planner_is_safe_and_says_only_what_it_knows() -> None:
-    outcome = read_outcome(run("policy", CASES))
+    outcome = read_outcome(run("policy"))
     assert outcome.ok
     assert outcome.figures["agent_unsafe_count"] == 0
-    # 34 of 41 (some are beyond it by design; 30 when the cases were written); it must not get worse unnoticed.
-    assert outcome.figures["agent_passed_frac"] >= 0.82
+    assert outcome.figures["agent_dropped_sentences_frac"] == 0
+    # 89 of 93 (picks and one follow-up turn are beyond it); it must not get worse unnoticed.
+    assert outcome.figures["agent_passed_frac"] >= 0.95
 
 
 def test_an_endpoint_has_to_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
