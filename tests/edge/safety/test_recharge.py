@@ -180,14 +180,14 @@ def _until(steps: int, high_w: float) -> Forecast:
 
 
 def test_s6_the_rebound_begins_with_the_first_draw_and_ends_when_the_slowest_is_full() -> None:
-    # Drawn in the third step alone. To be full it lacks (0.25 + 0.03125) x 16384 = 4608 Wh and what was taken, 128 Wh,
-    # of 2048 x 0.9375 x 0.25 = 480 Wh a step: 4608 + 120 = 4728 Wh, 10 steps, from step 3 + 1 at the latest.
-    plan = a_plan(schedule_of(SITE, (2, 0.0), (1, -480.0)))
+    # Drawn in the third step alone. To be full it lacks (0.25 + 0.03125) x 16384 = 4608 Wh and the 256 Wh that were
+    # taken, of 2048 x 0.9375 x 0.25 = 480 Wh a step: 4864 Wh, 11 steps, from step 3 + 1 at the latest.
+    plan = a_plan(schedule_of(SITE, (2, 0.0), (1, -1024.0)))
     for first, last, reasons in [
         (0, 2, set()),
         (0, 3, {"S6 feeder_rebound"}),
-        (13, 14, {"S6 feeder_rebound"}),
-        (14, 30, set()),
+        (14, 15, {"S6 feeder_rebound"}),
+        (15, 30, set()),
     ]:
         row = [140000.0 if first <= step < last else 131072.0 for step in range(384)]
         high = replace(STATE, background={FEEDER: a_forecast(FEEDER, Quantity.BACKGROUND_W, row, (0.0,) * 9)})
@@ -195,8 +195,8 @@ def test_s6_the_rebound_begins_with_the_first_draw_and_ends_when_the_slowest_is_
 
 
 def test_s6_where_the_background_is_not_known_a_recharge_may_not_last() -> None:
-    plan = a_plan(schedule_of(SITE, (2, 0.0), (1, -480.0)))
-    for steps, reasons in [(14, set()), (13, {"S6 feeder_rebound"})]:
+    plan = a_plan(schedule_of(SITE, (2, 0.0), (1, -1024.0)))
+    for steps, reasons in [(15, set()), (14, {"S6 feeder_rebound"})]:
         ended = replace(STATE, background={FEEDER: background(steps=steps)})
         assert broken(plan, ended, with_feeder(import_limit_w=OWN_W + 2048.0)) == reasons, steps
 
@@ -279,6 +279,8 @@ def test_s6_a_site_bound_before_may_recharge_from_the_first_step() -> None:
     limits = with_feeder(import_limit_w=OWN_W + 2048.0)
     assert broken(late, high, limits) == set()
     assert broken(late, replace(high, live_plans=(live,)), limits) == {"S6 feeder_rebound"}
+    fed = a_plan(schedule_of(SITE, (1, 64.0)), start=START - STEP, plan_id="live")
+    assert broken(late, replace(high, live_plans=(fed,)), limits) == set()
 
 
 def test_s1_after_a_release_the_floor_holds_until_the_battery_is_back() -> None:
@@ -304,6 +306,20 @@ def test_s1_while_a_recharge_waits_the_floor_holds_from_what_is_there() -> None:
         terms = replace(TERMS, max_delay_s=delay_s)
         found = broken(plan, state, with_site(LIMITS, recharge=terms))
         assert ("S1 recharge_floor" in found) is missed, delay_s
+
+
+def test_s1_a_floor_that_rises_only_while_the_recharge_waits_holds_too() -> None:
+    # 64 Wh more in step 2 and in step 17: floors at instants 1, 2, 3 are 4160, 4224 and 4160 Wh.
+    row = [1024.0 + (256.0 if step in {2, 17} else 0.0) for step in range(384)]
+    load = {SITE: a_forecast(median_w=row, spread_w=(0.0,) * 9)}
+    plan = a_plan(schedule_of(SITE, (1, -1024.0)))
+    late = with_site(LIMITS, recharge=replace(TERMS, max_delay_s=1500.0))
+    # After 256 Wh are taken 4192 Wh are left, or 4224 Wh.
+    for left_wh, missed in [(4192.0, True), (4224.0, False)]:
+        state = with_reading(replace(STATE, load=load), soc_frac=(left_wh + 256.0 + 2560.0) / 16384.0)
+        found = broken(plan, state, late)
+        assert ("S1 recharge_floor" in found) is missed, left_wh
+        assert "S1 autonomy_floor" not in found
 
 
 def test_a_plan_that_never_takes_the_battery_below_its_start_has_nothing_to_recharge() -> None:
