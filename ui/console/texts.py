@@ -218,6 +218,14 @@ COLUMN = {
     "locked": "Locked until",
     "label": "Label",
     "expires": "Expires",
+    "target": "To",
+    "service": "By",
+    "at_least": "From severity",
+    "kinds": "Kinds",
+    "title": "Message",
+    "made_at": "Made at",
+    "attempts": "Attempts",
+    "ok": "Arrived",
     "document": "Document",
     "in_time": "In",
     "due": "Expected at",
@@ -495,3 +503,16 @@ SETTINGS_REVOKE = "Withdraw it"
 SETTINGS_REVOKED = "Withdrawn; it does not work any more."
 CHAT_CHOICES = "How the planner chose ({count})"
 CHAT_CARD = "The chosen plan"
+
+# --- notifications ---
+SETTINGS_NOTICES = "Messages"
+NOTICES_TARGETS = "Who is told"
+NOTICES_NOBODY = "Nobody is told of anything. On the server, `cellwatt notify init` writes the file, `cellwatt notify test` tries it."
+NOTICES_FAULT = "The notification file cannot be used, so nobody is told of anything: {why}"
+NOTICES_FILE_NOTE = (
+    "Addresses and passwords stay in the file on the server; neither the console nor the agent sees them."
+)
+NOTICES_TEST = "Send a test to everybody"
+NOTICES_RECENT = "Messages sent"
+NOTICES_NONE = "Nothing has been sent yet."
+NOTICES_ALL_KINDS = "all"

@@ -12,6 +12,7 @@ from ui.console.desk import ROLES, Desk, attempt, choose_zone, order_in_words, p
 from ui.console.formats import local, moment, words
 from ui.console.header import good_reason, reason_asked, show_header
 from ui.console.tables import show_rows
+from ui.console.views.notices import show_notices
 
 _MODES = ("monitor", "shadow", "remote")
 _OPERATING = ("normal", "storm", "emergency")
@@ -27,6 +28,8 @@ def show_settings(desk: Desk) -> None:
     if desk.may("admin"):
         tabs[texts.SETTINGS_USERS] = lambda: _users(desk)
         tabs[texts.SETTINGS_TOKENS] = lambda: _tokens(desk)
+    if desk.may("operator"):
+        tabs[texts.SETTINGS_NOTICES] = lambda: show_notices(desk)
     for tab, show in zip(st.tabs(list(tabs)), tabs.values(), strict=True):
         with tab, problems_shown():
             show()

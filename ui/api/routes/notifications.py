@@ -1,0 +1,67 @@
+"""Messages to people: where they go, what was sent, and the test button."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from tools.notify.settings import NotifySettingsError
+from ui.api.access import Caller, ServicesHere, may
+from ui.api.notice_schemas import NoticeOut, TargetOut, Targets, TestAsked, TestedOut
+from ui.api.problems import ApiError, not_found
+from ui.api.roles import Role
+
+router = APIRouter(prefix="/v1/notifications", tags=["notifications"])
+
+
+@router.get("/targets", **may(Role.OPERATOR))
+async def targets(services: ServicesHere) -> Targets:
+    """List where messages go, without addresses or secrets; these stay in the notification file on the server."""
+    try:
+        found = services.notify.targets()
+    except NotifySettingsError as error:
+        return Targets(fault=str(error), targets=[])
+    return Targets(fault=None, targets=[TargetOut.model_validate(one, from_attributes=True) for one in found])
+
+
+@router.get("", **may(Role.OPERATOR))
+async def notices(services: ServicesHere, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> list[NoticeOut]:
+    """List the newest messages: who was told of what, and whether it arrived at the service."""
+    return [
+        NoticeOut(
+            message_id=one.message.message_id,
+            target=one.message.target,
+            subject_ids=list(one.message.subject_ids),
+            reason=one.message.reason,
+            severity=one.message.severity.value,
+            title=one.message.title,
+            made_at=one.made_at,
+            state=one.state.value,
+            attempts=one.attempts,
+            settled_at=one.settled_at,
+            outcome=one.outcome,
+        )
+        for one in await services.notify.recent(limit)
+    ]
+
+
+@router.post("/test", **may(Role.ADMIN, 404, 409))
+async def test(asked: TestAsked, services: ServicesHere, caller: Caller) -> list[TestedOut]:
+    """Send a test message to one target or to all, now, and say how each fared."""
+    try:
+        found = await services.notify.test(asked.target)
+    except KeyError as error:
+        raise not_found("target", str(asked.target)) from error
+    except NotifySettingsError as error:
+        raise ApiError(HTTPStatus.CONFLICT, str(error), field="target") from error
+    await services.audit.append(
+        at=services.clock.now(),
+        who=caller.name,
+        action="notification.tested",
+        subject=asked.target or "all targets",
+        after={one.target: one.delivery.ok for one in found},
+    )
+    return [
+        TestedOut(target=one.target, scheme=one.scheme, ok=one.delivery.ok, detail=one.delivery.detail)
+        for one in found
+    ]
