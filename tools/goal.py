@@ -49,13 +49,16 @@ def window_of(goal: PlanGoal) -> tuple[datetime, datetime]:
     """Return the window on whole quarter hours.
 
     Raises:
-        ToolInputError: Neither or both of end and duration, or an empty window.
+        ToolInputError: Neither or both of end and duration, an empty window, or one beyond the calendar.
     """
     if (goal.end is None) == (goal.duration_min is None):
         raise ToolInputError("give either end or duration_min")
-    start = floor_step(goal.start)
-    end = goal.end if goal.end is not None else start + timedelta(minutes=goal.duration_min or 0)
-    end = ceil_step(end)
+    try:
+        start = floor_step(goal.start)
+        end = goal.end if goal.end is not None else start + timedelta(minutes=goal.duration_min or 0)
+        end = ceil_step(end)
+    except OverflowError as error:
+        raise ToolInputError("the window lies beyond the calendar") from error
     if not STEP <= end - start <= timedelta(hours=24):
         raise ToolInputError("the window must be at least 15 minutes and at most 24 hours long")
     return start, end

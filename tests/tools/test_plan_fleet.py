@@ -247,3 +247,14 @@ def test_a_site_whose_recharge_would_not_fit_below_its_feeders_limit_is_left_out
     fleet = hungry.fleet(NOW)
     with pytest.raises(ToolUnavailableError, match="recharge would not fit"):
         propose(with_share(1200.0, 0.0), GOAL, (), NOW, id_stem="p", provenance={})
+
+
+@pytest.mark.parametrize(
+    "start", ["9999-12-31T23:50:00Z", "9999-12-31T23:59:00-14:00", "0001-01-01T00:00:00+14:00"]
+)
+def test_a_window_beyond_the_calendar_is_a_mistake_to_mend(start: str) -> None:
+    goal = PlanGoal.model_validate(
+        {"objective": "peak_shaving", "feeder_ids": ["feeder-1"], "start": start, "duration_min": 60}
+    )
+    with pytest.raises(ToolInputError, match="beyond the calendar"):
+        window_of(goal)

@@ -22,7 +22,7 @@ from tools.planning.viability import GRID_SIDE
 
 ROUNDS = 2
 MISSED_W = 1.0
-CUTS_LOOSE, CUTS_TIGHT, CUTS_PLAN = 5, 1, 3
+CUTS_LOOSE, CUTS_TIGHT, CUTS_PLAN = 5, 1, 2
 """Rounds of cuts for each of the three sets of limits, each starting from the cuts before it."""
 SPREAD_STEPS = 8.0
 """How evenly the split spreads what the first division missed, see `split`."""

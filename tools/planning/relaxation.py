@@ -14,6 +14,8 @@ from tools.planning.problem import Floats, Ints
 
 KILO = 1000.0
 """The programme counts in kW and kWh: numbers near one keep a simplex solver accurate."""
+SAME = 1e-4
+"""Share of its power by which a group may differ and is not looked at again."""
 FRUGAL = 1e-5
 """Price of moving energy, as a share of the dearest term, that settles ties between targets."""
 BOUND_SLACK = 1e-7
@@ -83,6 +85,7 @@ class Relaxation:
         self._feeders = feeders
         self._mine = np.flatnonzero(np.isin(groups.feeder, feeders))
         self._members: tuple[Limits, list[Member]] | None = None
+        self._whole: list[Floats | None] = []  # powers of each group with which it broke no cut
         self._rows = _Rows()
         self._group_columns()
         self._feeder_columns()
@@ -291,27 +294,47 @@ class Relaxation:
         if self._members is None or self._members[0] is not limits:  # rounds of one bound share them
             made = [make_member(self._prepared, self._groups, limits, group) for group in self._mine.tolist()]
             self._members = (limits, made)
-        added = 0
+            self._whole = [None] * len(made)
+        asked = np.concatenate([answer.charge_w, answer.discharge_w], axis=1)
+        found: list[tuple[int, Cut]] = []
         for at, member in enumerate(self._members[1]):
-            for cut in find_cuts(member, answer.charge_w[at], answer.discharge_w[at]):
-                self._add(at, cut)
-                added += 1
-        return added
+            if self._kept(at, asked[at]):
+                continue
+            cuts = find_cuts(member, answer.charge_w[at], answer.discharge_w[at])
+            self._whole[at] = None if cuts else asked[at]
+            found += [(at, cut) for cut in cuts]
+        self._add(found)
+        return len(found)
+
+    def _kept(self, at: int, asked_w: Floats) -> bool:
+        """Return whether a group broke no cut with (nearly) the same powers before."""
+        whole = self._whole[at]
+        return whole is not None and float(np.abs(asked_w - whole).sum()) <= SAME * float(asked_w.sum())
 
     def add(self, group: int, cut: Cut) -> None:
         """Hold one group to `cut` from now on."""
-        self._add(int(np.searchsorted(self._mine, group)), cut)
+        self._add([(int(np.searchsorted(self._mine, group)), cut)])
 
-    def _add(self, at: int, cut: Cut) -> None:
-        problem, kind = self._prepared.problem, self._groups.efficiency_class[self._mine[at]]
-        less, more = self._charge[at], self._discharge[at]
-        less_wh = problem.step_h * float(problem.charge_efficiency[kind])
-        more_wh = problem.step_h / float(problem.discharge_efficiency[kind])
-        if not cut.discharging:
-            less, more, less_wh, more_wh = more, less, more_wh, less_wh
-        columns = np.concatenate([more[cut.chosen], less[cut.window]]).astype(np.int32)
-        values = np.concatenate([np.full(cut.chosen.size, more_wh), np.full(cut.window.size, -less_wh)])
-        self._solver.addRow(-np.inf, cut.most_wh / KILO, columns.size, columns, values)
+    def _add(self, cuts: list[tuple[int, Cut]]) -> None:
+        if not cuts:
+            return
+        problem = self._prepared.problem
+        columns: list[Ints] = []
+        values: list[Floats] = []
+        for at, cut in cuts:
+            kind = self._groups.efficiency_class[self._mine[at]]
+            less, more = self._charge[at], self._discharge[at]
+            less_wh = problem.step_h * float(problem.charge_efficiency[kind])
+            more_wh = problem.step_h / float(problem.discharge_efficiency[kind])
+            if not cut.discharging:
+                less, more, less_wh, more_wh = more, less, more_wh, less_wh
+            columns.append(np.concatenate([more[cut.chosen], less[cut.window]]))
+            values += [np.full(cut.chosen.size, more_wh), np.full(cut.window.size, -less_wh)]
+        starts = np.concatenate([[0], np.cumsum([row.size for row in columns])[:-1]]).astype(np.int32)
+        index, value = np.concatenate(columns).astype(np.int32), np.concatenate(values)
+        low = np.full(len(cuts), -np.inf)
+        high = np.array([cut.most_wh / KILO for _, cut in cuts])
+        self._solver.addRows(len(cuts), low, high, index.size, starts, index, value)
 
     def _bound(self, columns: Ints, low: Floats | float, high: Floats) -> None:
         index = columns.ravel().astype(np.int32)
