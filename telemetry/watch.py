@@ -28,6 +28,13 @@ _JUMPS: Mapping[str, float] = {
 }  # fmt: skip
 _LOAD_JUMP_W, _LOAD_JUMP_FRAC = 2_000.0, 2.0  # air conditioning and a busy cell are well below
 _AT = {name: place for place, name in enumerate(FLOATS)}
+# Each power from the others; a site without panels or a meter of its auxiliaries has none of those.
+_BALANCE: Mapping[str, Mapping[str, float]] = {
+    "rectifier_w": {"load_w": 1.0, "battery_w": 1.0, "pv_w": -1.0},
+    "load_w": {"rectifier_w": 1.0, "pv_w": 1.0, "battery_w": -1.0},
+    "grid_w": {"rectifier_w": 1.0, "aux_ac_w": 1.0},
+}
+_MAY_BE_ABSENT = frozenset({"pv_w", "aux_ac_w"})
 _SLOW_AT = [_AT[name] for name in SLOW]
 Doubts = dict[int, list[tuple[str, str]]]  # by place in the batch: field and reason
 Floats = npt.NDArray[np.float32]
@@ -171,24 +178,29 @@ def _stuck(
 
     A rectifier at its limit or a controller that holds the grid's power is steady too, and the balance agrees with it.
     """
-    window = new[:, None] + np.arange(-_DEPTH, 1)
     recent = at_s[new] - at_s[new - _DEPTH] <= _STUCK_WITHIN_S
-    grid, aux, rectifier, load, battery, pv = (
-        values[window, _AT[name]]
-        for name in ("grid_w", "aux_ac_w", "rectifier_w", "load_w", "battery_w", "pv_w")
-    )
-    sun = np.nan_to_num(pv)
-    expected = {
-        "rectifier_w": (rectifier, load + battery - sun),
-        "load_w": (load, rectifier + sun - battery),
-        "grid_w": (grid, rectifier + np.nan_to_num(aux)),
-    }
     found = []
-    for name, (measured, should) in expected.items():
-        value = measured[:, -1]
-        moved = should.max(axis=1) - should.min(axis=1)
-        same = (measured == value[:, None]).all(axis=1) & (np.abs(value) > _STUCK_LEAST_W)
-        tolerance_w = TOLERANCE_W + TOLERANCE_FRAC * np.abs(value)
+    for name, others in _BALANCE.items():
+        column = values[:, _AT[name]]
+        steps = np.concatenate(
+            ([0], np.cumsum(column[1:] == column[:-1]))
+        )  # equal to the row before, up to each row
+        same = steps[new] - steps[new - _DEPTH] == _DEPTH
+        doubted = recent & same & (np.abs(column[new]) > _STUCK_LEAST_W)
+        window = new[doubted][:, None] + np.arange(-_DEPTH, 1)
+        should = _sum(values, window, others)
+        moved = np.max(should, axis=1) - np.min(should, axis=1)
+        tolerance_w = TOLERANCE_W + TOLERANCE_FRAC * np.abs(column[new[doubted]])
+        doubted[doubted] = moved > tolerance_w
         reason = f"stuck: the same value {STUCK_AFTER} times while the power balance moved"
-        found.append((name, reason, recent & same & (moved > tolerance_w)))
+        found.append((name, reason, doubted))
     return found
+
+
+def _sum(values: Floats, window: npt.NDArray[np.intp], terms: Mapping[str, float]) -> Floats:
+    """Return what a power should be from the others, shape as `window`."""
+    total = np.zeros(window.shape, np.float32)
+    for name, sign in terms.items():
+        term = values[window, _AT[name]]
+        total += sign * (np.nan_to_num(term) if name in _MAY_BE_ABSENT else term)
+    return total
