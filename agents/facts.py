@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from agents.deps import AgentDeps
+from agents.objectives import in_force
 from agents.state import State
 from edge.plan import Plan, PlanStatus
 from telemetry.model.site import FeederId
@@ -36,7 +37,7 @@ async def goal_facts(state: State, deps: AgentDeps, fleet: Fleet, earliest: date
         "request": state["request"],
         "operating_mode": fleet.state.mode.value,
         "feeders": feeders,
-        "standing_objectives": [dict(one) for one in await deps.standing()],
+        "standing_objectives": [dict(one) for one in in_force(await deps.standing(), now)],
         "rejected_because": learnt or ([state["why"]] if state.get("round", 0) and state.get("why") else []),
     }
 
