@@ -59,7 +59,8 @@ class Plant:
         self._cooling_w_per_c = np.array([c.cooling_w_per_c_ah for c in per_ah]) * bank_ah
         self._compensation_v_per_c = np.array([c.counter_v_per_c * c.cells for c in per_ah])
         self._module = np.arange(max(spec.modules for spec in specs))
-        self._aux_phase = np.array([spec.aux_phase for spec in specs])
+        self._module_phase = np.eye(3)[self._module % 3]  # (modules, 3): module k sits on phase k mod 3
+        self._aux_phase = np.eye(3)[[spec.aux_phase for spec in specs]]
         self._compensates = np.array([spec.own_compensation for spec in specs])
         self._shed_frac = np.array([(*spec.shed_shares, *(0.0,) * 8)[:8] for spec in specs])
         self.own_charge_limit_a = self._of("charge_limit_a")
@@ -86,6 +87,7 @@ class Plant:
             load_factor=np.ones(n),
         )
         self.state = self._initial(n, s)
+        self._on = self.modules_on()
 
     def _of(self, name: str) -> Floats:
         return np.array([float(getattr(spec, name)) for spec in self.specs])
@@ -213,9 +215,8 @@ class Plant:
         st.ac_up_s = np.where(st.mains | on_genset, st.ac_up_s + dt_s, 0.0)
         # At the end of a long step the rectifier is past its walk-in; during a short one it is inside it.
         walk = np.clip((st.ac_up_s - cfg.start_delay_s) / cfg.walk_in_s, 0.0, 1.0)
-        asked = self.modules_on().sum(
-            axis=1
-        )  # a module that is switched on walks in, as after the mains return
+        self._on = self.modules_on()
+        asked = self._on.sum(axis=1)  # a module that is switched on walks in, as after the mains return
         st.modules_live = np.minimum(asked, st.modules_live + self.modules * dt_s / cfg.walk_in_s)
         power_w = st.modules_live * self.module_w
         power_w = np.where(st.mains, power_w, np.minimum(power_w, 0.85 * self.genset_rated_w))
@@ -372,12 +373,12 @@ class Plant:
 
     def _phases_w(self) -> Floats:
         """Return the site's power on each of three phases, W: module k sits on phase k mod 3, auxiliaries on one."""
-        st, on = self.state, self.modules_on()
+        st, on = self.state, self._on
         each_w = st.rectifier_in_w / np.maximum(on.sum(axis=1), 1)
-        phases = np.arange(3)
-        modules = np.stack([(on & (self._module % 3 == k)).sum(axis=1) for k in phases], axis=1)
-        aux = (self._aux_phase[:, None] == phases[None, :]) * st.aux_ac_w[:, None]
-        return np.asarray(modules * each_w[:, None] + aux + st.inverter_w[:, None] / 3.0)
+        modules = on @ self._module_phase
+        return np.asarray(
+            modules * each_w[:, None] + self._aux_phase * st.aux_ac_w[:, None] + st.inverter_w[:, None] / 3.0
+        )
 
     def _inverter_loss_w(self) -> Floats:
         eff, ac = self.settings.inverter_efficiency, self.state.inverter_w
