@@ -84,8 +84,9 @@ async def keep_house_always(
         if hour != done:
             try:
                 kept = await asyncio.to_thread(_turn, connect, policy, now())
-            except psycopg.OperationalError as error:
-                _log.warning("no housekeeping, the database is away", extra={"error": str(error)})
+            except psycopg.Error as error:  # away, or something that a person must mend: the next hour tells again
+                _log.warning("no housekeeping", extra={"error": str(error)})
+                wait_s = _BUSY_S
             else:
                 done, wait_s = (None, _BUSY_S) if kept.busy else (hour, _LOOK_EVERY_S)
                 if kept.made or kept.dropped or kept.forgotten:
