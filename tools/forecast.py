@@ -1,7 +1,7 @@
 """Tool: what a site's load or a feeder's import is expected to be, and which model says so."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pydantic import Field
 
@@ -11,6 +11,8 @@ from tools.arguments import Arguments
 from tools.deps import Deps, Fleet
 from tools.errors import ToolInputError, ToolUnavailableError
 from tools.outlook import ceil_step, look_ahead, reach, row_over
+
+_HOUR = timedelta(hours=1)
 
 
 class ForecastArguments(Arguments):
@@ -47,7 +49,26 @@ async def forecast(arguments: ForecastArguments, deps: Deps) -> Mapping[str, obj
         "peak_at": (start + peak * STEP).isoformat(),
         "peak_upper_kw": round(max(upper) / 1e3, 3),
         "lowest_lower_kw": round(min(lower) / 1e3, 3),
+        **_sun(fleet, SiteId(arguments.subject_id), start, steps),
         **_why(made),
+    }
+
+
+def _sun(fleet: Fleet, site_id: SiteId, start: datetime, steps: int) -> Mapping[str, object]:
+    """Return what the site's panels are expected to give over the same steps; nothing for a site without panels."""
+    if fleet.limits.sites[site_id].pv_rated_w <= 0.0:
+        return {}
+    made = fleet.state.pv.get(site_id)
+    rows = [row_over(made, level, start, steps) for level in (LOWER, MEDIAN, UPPER)]
+    if made is None or None in rows:
+        return {"pv": "no forecast of the panels reaches this far"}
+    lower, median, upper = [row for row in rows if row is not None]
+    return {
+        "pv_peak_kw": round(max(median) / 1e3, 3),
+        "pv_peak_upper_kw": round(max(upper) / 1e3, 3),
+        "pv_kwh": round(sum(median) * (STEP / _HOUR) / 1e3, 2),
+        "pv_sum_of_lower_kwh": round(sum(lower) * (STEP / _HOUR) / 1e3, 2),
+        "pv_model": made.model,
     }
 
 

@@ -47,7 +47,7 @@ def milan(folder: Path, seed: int, small: bool) -> Part:
             "milan_last7_week_ahead_ridge_median_wape_frac": goal("<=", 0.19, gating=True),
         },
         used=(
-            "milan_cdr_hourly: days 1-55 learnt from, days 56-62 scored day-ahead (each day's choice from the 14 "
+            "milan_cdr_hourly: days 1-55 learnt from, days 56-62 scored day-ahead (each day's choice from the 7 "
             "days before it) and once a whole week ahead; settings fixed on "
             "days 22-41, days 36-55 seen while doing so"
         ),
@@ -76,6 +76,9 @@ def milan_watts(folder: Path, seed: int, small: bool) -> Part:
     figures["milan_watts_subset_served_mae_w"] = float(
         np.abs(truth - found.paths["served"][np.ix_(days, cells)]).mean()
     )
+    figures["milan_watts_subset_served_over_prophet_ratio"] = (
+        figures["milan_watts_subset_served_mae_w"] / figures["milan_watts_subset_prophet_mae_w"]
+    )
     naive = np.minimum(found.mae("naive_week"), found.mae("naive_day"))
     figures["milan_watts_sites_lost_to_naive_count"] = float((found.mae("served") > naive).sum())
     best = min(float(found.mae(m).mean()) for m in found.paths if m != "served")
@@ -84,7 +87,8 @@ def milan_watts(folder: Path, seed: int, small: bool) -> Part:
         figures=figures,
         goals={
             "milan_watts_sites_lost_to_naive_count": goal("<=", 0.0, gating=True),
-            "milan_watts_served_over_best_single_ratio": goal("<=", 1.0, gating=False),
+            "milan_watts_served_over_best_single_ratio": goal("<=", 1.0, gating=not small),
+            "milan_watts_subset_served_over_prophet_ratio": goal("<=", 1.0, gating=not small),
             "milan_watts_covered_80_error_frac": goal("<=", 0.03, gating=True),
             "milan_watts_covered_95_error_frac": goal("<=", 0.03, gating=True),
             "milan_watts_worst_class_covered_80_error_frac": goal("<=", 0.03, gating=not small),
@@ -92,7 +96,7 @@ def milan_watts(folder: Path, seed: int, small: bool) -> Part:
         },
         used=(
             "milan_cdr_hourly in watts (EARTH macro model, full traffic = 99.5 % quantile of days 1-34): days "
-            "35-62 scored day-ahead, each day's choice and intervals from the 14 days before it, pooled by site class "
+            "35-62 scored day-ahead, each day's choice and intervals from the 7 days before it, pooled by site class "
             "(thirds by traffic of days 1-34: quiet, middle, busy); Prophet on "
             f"{cells.size} cells and {days.size} days ('subset')"
         ),
