@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _LEAVE_WITHIN_S: Final = 5.0
+_IDLE_S: Final = 0.5  # how often the fast loop asks whether a reserve has begun
 
 
 async def run_core(core: GatewayCore, port: SitePort, uplink: Uplink) -> None:
@@ -80,8 +81,11 @@ async def _run_reserve(core: GatewayCore, period_s: float) -> None:
     """Answer frequency at the meter's pace while a reserve is in force; wall time, for a reserve needs speed 1."""
     next_s = core.monotonic()
     while True:
-        if core.reserve.in_force(core.clock.now()):
-            await core.reserve.tick()
+        if not core.reserve.in_force(core.clock.now()):
+            await asyncio.sleep(_IDLE_S)
+            next_s = core.monotonic()
+            continue
+        await core.reserve.tick()
         next_s = max(next_s + period_s, core.monotonic())
         await asyncio.sleep(max(0.005, next_s - core.monotonic()))
 
