@@ -51,6 +51,7 @@ class ForecastRefresh:
     clusters: Callable[[datetime, Mapping[SiteId, Site]], Awaitable[Mapping[SiteId, int]]] | None = None
     workers: Callable[[], AbstractContextManager[None]] = nullcontext
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _tried: dict[Quantity, tuple[datetime, frozenset[str]]] = field(default_factory=dict)
 
     async def __call__(self, now: datetime) -> int:
         """Bring every quantity up to date, and return how many forecasts were made.
@@ -65,6 +66,9 @@ class ForecastRefresh:
         newest = await self.store.latest(quantity)
         subjects, zone = await self.inputs.subjects(quantity)
         fresh = {name for name, one in newest.items() if timedelta(0) <= now - one.made_at < self.every}
+        at, asked = self._tried.get(quantity, (now - self.every, frozenset()))
+        if timedelta(0) <= now - at < self.every:
+            fresh |= asked  # a subject without enough past is not asked for again at every turn
         if subjects.keys() <= fresh:
             return 0
         alarmed = {} if self.scoring is None else await self.scoring(quantity, now)
@@ -85,6 +89,7 @@ class ForecastRefresh:
             if quantity is Quantity.PV_W:
                 return 0  # sites with panels then count as having no forecast, and are kept out of plans
             raise ToolUnavailableError(f"no forecast of {quantity.value}: {error}") from error
+        self._tried[quantity] = (now, frozenset(subjects))
         return await self.store.put(made)
 
     def _fanned(

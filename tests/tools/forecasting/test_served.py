@@ -96,6 +96,9 @@ async def test_the_loop_serves_pv_and_new_sites_and_leaves_the_silent_out(
         steps=96,
     )
     assert await refresh(NOW) == 2 * (len(OLD) + 1)
+    assert (
+        await refresh(NOW + timedelta(minutes=15)) == 0
+    )  # the silent site is no reason to make all of them again
     load = await refresh.store.latest(Quantity.LOAD_W)
     pv = await refresh.store.latest(Quantity.PV_W)
     assert set(load) == set(pv) == {*OLD, NEW}
