@@ -262,6 +262,8 @@ def grammar_of(question: Question, read: Read) -> str:
     """Return the grammar that holds the answer: JSON without spaces, any of the options, its name first."""
     branches: list[tuple[str, Mapping[str, Field]]] = []
     for name, option in question.options.items():
+        if name == "dispatch_request" and not asks_for_dispatch(read.request):
+            continue
         if name == "final_answer" and not read.sentences and "unsupported" not in question.facts:
             branches.append(("cannot", {"because": one_of([*_REFUSALS, "other"])}))
         elif name == "final_answer":
@@ -273,6 +275,22 @@ def grammar_of(question: Question, read: Read) -> str:
         else:
             branches.append((name, _fields(option, read)))
     return grammar(branches)
+
+
+_DISPATCH = re.compile(r"\b(?:dispatch|send|run|start|execute|carry out)\b", re.IGNORECASE)
+_APPROVE = re.compile(r"\b(?:approve|authorise|authorize|decline)\b", re.IGNORECASE)
+
+
+def asks_for_dispatch(request: str) -> bool:
+    """Whether the operator's own words ask for a plan's dispatch: a plan is named, with the word for it, and nothing approved.
+
+    A small model takes "I approve plan-1" for such an order; what asks for anything to happen is not left to it.
+    """
+    return (
+        _PLAN_ID.search(request) is not None
+        and _DISPATCH.search(_PLAN_ID.sub(" ", request)) is not None
+        and _APPROVE.search(request) is None
+    )
 
 
 def _plan_fields(read: Read) -> dict[str, Field]:

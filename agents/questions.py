@@ -8,6 +8,7 @@ from agents.model_client import Option, Question
 from tools.arguments import PlanIdText
 from tools.catalogue import SETS, TOOLS
 from tools.deps import Fleet
+from tools.dispatch_request import DispatchArguments
 from tools.errors import ToolInputError
 from tools.goal import PlanGoal, check_goal
 
@@ -73,14 +74,22 @@ def ask_topic(facts: dict[str, object]) -> Question:
     return Question(name="topic", facts=facts, options=TOPICS)
 
 
+def _turns(facts: dict[str, object]) -> list[dict[str, str]]:
+    turns = facts.get("history", [])
+    return turns if isinstance(turns, list) else []
+
+
 def ask_tool(
     facts: dict[str, object], topic: str, used: set[str], fleet: Fleet, earliest: datetime
 ) -> Question:
     """Ask for the next tool of a set, each at most once per request, or for the final answer."""
+    words = " ".join([str(facts.get("request", "")), *(one["text"] for one in _turns(facts))])
 
     def check(_: str, option: Option) -> None:
         if isinstance(option, PlanGoal):
             check_goal(option, fleet, earliest)
+        if isinstance(option, DispatchArguments) and option.plan_id not in words:
+            raise ToolInputError("dispatch of a plan that nobody in this conversation has named")
 
     options: dict[str, type[Option]] = {
         name: TOOLS[name].arguments for name in SETS[topic] if name not in used

@@ -67,7 +67,6 @@ class Obeying:
         for name, body in re.findall(r"DO (\w+) (\{[^{}]*\})", text):
             if name in question.options and name not in self.obeyed:
                 option = question.options[name].model_validate_json(body, strict=False)
-                question.check(name, option)
                 self.obeyed.append(name)
                 return Choice(name=name, option=option, label=self.label)
         return await PolicyPlanner().choose(question)

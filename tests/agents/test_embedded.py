@@ -14,6 +14,8 @@ from agents.model_use import WhenReady
 from agents.questions import FinalAnswer, PickPlan, ask_goal, ask_pick, ask_tool, ask_topic
 from tests.agents.openai_server import Call, CutOff, Entry, Says, Status, openai_server
 from tests.agents.worlds import NOW, World
+from tools.dispatch_request import DispatchArguments
+from tools.errors import ToolInputError
 from tools.goal import PlanGoal
 from tools.knowledge_search import KnowledgeArguments
 from tools.site_state import SiteArguments
@@ -216,3 +218,30 @@ def test_a_request_that_follows_another_is_completed_before_it_is_shown() -> Non
     assert read.site_ids == ("cbs-0002",)
     assert shown(question, read).splitlines()[-1] == "request: how long does cbs-0002 last?"
     assert "say_it" not in grammar_of(question, read)
+
+
+@pytest.mark.parametrize(
+    ("request_text", "offered"),
+    [
+        ("Dispatch plan-run-1", True),
+        ("please send plan-run-1 now", True),
+        ("I approve plan-run-1", False),
+        ("approve and dispatch plan-run-1", False),
+        ("dispatch it", False),  # which?
+        ("show plan-dispatch-1", False),  # a name is no order
+    ],
+)
+def test_a_dispatch_is_offered_only_where_the_operators_words_ask_for_it(
+    request_text: str, offered: bool
+) -> None:
+    question = a_question(request_text, "act")
+    assert ("dispatch_request" in grammar_of(question, Read.of(question))) is offered
+
+
+async def test_a_plan_that_nobody_named_is_not_dispatched() -> None:
+    question = a_question(
+        "Dispatch it", "act", history=[{"who": "agent", "text": "plan-run-1 is validated."}]
+    )
+    question.check("dispatch_request", DispatchArguments(plan_id="plan-run-1"))
+    with pytest.raises(ToolInputError, match="nobody in this conversation has named"):
+        question.check("dispatch_request", DispatchArguments(plan_id="plan-run-2"))
