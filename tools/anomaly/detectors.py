@@ -84,6 +84,7 @@ STUCK_PER_STEP = 0.7
 GAP_PER_STEP = 1.0
 TAIL = 0.005
 SWAP_LEAST, SWAP_UNIT = 12.0, 0.25
+MOST_WILD = 2.5
 DRIFTED, UNSURE = 2.0, 1.0
 RAISED = 6.0
 """Spreads from which an excess of power counts as evidence of where it goes."""
@@ -121,6 +122,8 @@ class Learnt:
     Attributes:
         load: The load's model, or None when no site measures it.
         tail: Score that one step in 200 of the learning window passed, by kind: the unit of all scores.
+        wildness: How far each site's own tail lies above the fleet's, 1 to 3, shape (sites,), by kind: some loads leap by
+            themselves.
         relations: Learnt relations whose fields are there.
         longest_run: Field to the longest run of one value, shape (sites,), in steps.
         longest_gap: Longest silence of each site, shape (sites,), in steps.
@@ -128,6 +131,7 @@ class Learnt:
 
     load: LoadModel | None
     tail: Mapping[Kind, float]
+    wildness: Mapping[Kind, FloatArray]
     relations: tuple[Relation, ...]
     longest_run: dict[str, FloatArray]
     longest_gap: FloatArray
@@ -158,7 +162,13 @@ class Learnt:
         for relation in self.relations:
             if relation.kind.name != Kind.SENSOR_DRIFT.value:
                 found += [_quieted(one, spoilt, relation.kind.fields) for one in _relation(frame, relation)]
-        return tuple(replace(one, score=one.score / self.tail.get(one.kind, 1.0)) for one in found)
+        return tuple(replace(one, score=one.score / self._unit(one.kind)) for one in found)
+
+    def _unit(self, kind: Kind) -> FloatArray | float:
+        """Return what a score of 1 is: the fleet's tail, times how much wilder the site is than others, shape (sites, 1)."""
+        wildness = self.wildness.get(kind)
+        tail = self.tail.get(kind, 1.0)
+        return tail if wildness is None else tail * wildness[:, None]
 
     def _named(self, frame: FleetFrame, kind: Kind, spoilt: Sequence[Spoilt]) -> list[KindScore]:
         """Return how far one relation is off in either direction, as far as its sensors can be trusted."""
@@ -171,7 +181,7 @@ class Learnt:
 
     def _in_tails(self, one: KindScore, least: float) -> KindScore:
         """Return a score that is above zero only where it passes `least` times its tail."""
-        limit = least * self.tail.get(one.kind, 1.0)
+        limit = least * self._unit(one.kind)
         return replace(one, score=np.maximum(one.score - limit, 0.0))
 
 
@@ -190,11 +200,23 @@ def learn(frame: FleetFrame) -> Learnt:
     raw = Learnt(
         load=load,
         tail={},
+        wildness={},
         relations=tuple(relations),
         longest_run=runs,
         longest_gap=_longest(gap_length(frame)),
     )
-    return replace(raw, tail=_tails(raw.scan(frame)))
+    scores = raw.scan(frame)
+    tails = _tails(scores)
+    return replace(raw, tail=tails, wildness=_wildness(scores, tails))
+
+
+def _wildness(scores: tuple[KindScore, ...], tails: Mapping[Kind, float]) -> dict[Kind, FloatArray]:
+    """Return each site's own tail over the fleet's, at most `MOST_WILD`: a fault while learning must not make one deaf."""
+    return {
+        one.kind: np.clip(np.quantile(one.score, 1.0 - TAIL, axis=1) / tails[one.kind], 1.0, MOST_WILD)
+        for one in scores
+        if one.kind in tails
+    }
 
 
 def _tails(scores: tuple[KindScore, ...]) -> dict[Kind, float]:

@@ -28,6 +28,8 @@ CAPACITY_STEPS = 8
 LEAST_DROP = 0.05
 """SoC must fall by so much within the steps above before a capacity is read from it."""
 KEEP_RAISED, KEEP_NORMAL = 0.95, 0.6
+MOST_LOSS_FRAC, LOSS_WIDTH_FRAC = 0.09, 0.01
+"""Share of the output beyond which an excess is no loss, and over how much the belief changes [I]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +212,11 @@ def proportional_share(residual: Floats, rectifier_w: Floats, raised: npt.NDArra
         follows = rx**2 / np.maximum(xx, 1e-9)
         # Likelihood ratio of two Gaussian explanations with the better one's own noise.
         noise = np.maximum(rr - np.maximum(added, follows), 1e-9) / np.maximum(n, 1.0)
-        out[:, t] = 1.0 / (1.0 + np.exp(np.clip((added - follows) / (2.0 * noise), -30.0, 30.0)))
+        odds = np.clip((added - follows) / (2.0 * noise), -30.0, 30.0)
+        # A rectifier that turned a tenth of its output into heat would switch itself off: more is taken by somebody.
+        share = rx / np.maximum(xx, 1e-9)
+        odds = odds + np.clip((share - MOST_LOSS_FRAC) / LOSS_WIDTH_FRAC, -4.0, 10.0)
+        out[:, t] = 1.0 / (1.0 + np.exp(odds))
     return out
 
 

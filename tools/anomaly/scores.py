@@ -142,13 +142,34 @@ def tick(
         slack: CUSUM slack, in scales.
         limits: Limits of |z|, |EWMA| and CUSUM.
     """
-    z = (observed - expected) * inverse_scale
-    new = np.clip(np.nan_to_num(z, nan=0.0, posinf=Z_LIMIT, neginf=-Z_LIMIT), -Z_LIMIT, Z_LIMIT)
-    known = np.isfinite(z)
-    mean = state.ewma + np.float32(weight) * (new - state.ewma) * known
-    high = state.high + (new - np.float32(slack)) * known
-    low = state.low - (new + np.float32(slack)) * known
+    return advance(state, (observed - expected) * inverse_scale, weight=weight, slack=slack, limits=limits)
+
+
+def advance(
+    state: TickState,
+    z: Float32,
+    *,
+    weight: float = 0.1,
+    slack: float = 0.5,
+    limits: tuple[float, float, float] = (6.0, 2.0, 12.0),
+) -> Tick:
+    """Score residuals that are in spreads already; the arguments are those of `tick`."""
+    gap = np.isnan(z)
+    new = np.clip(z, -Z_LIMIT, Z_LIMIT)
+    lost = bool(gap.any())
+    # At a gap every statistic stays as it was; most instants have few, and pay for them alone.
+    change = new - state.ewma
+    change *= np.float32(weight)
+    high, low = new - np.float32(slack), -new
+    low -= np.float32(slack)
+    if lost:
+        change[gap] = high[gap] = low[gap] = new[gap] = 0.0
+    mean = state.ewma + change
+    high += state.high
+    low += state.low
     np.clip(high, 0.0, 50.0, out=high)
     np.clip(low, 0.0, 50.0, out=low)
-    alarmed = (np.abs(new) > limits[0]) | (np.abs(mean) > limits[1]) | (np.maximum(high, low) > limits[2])
+    alarmed = np.maximum(high, low) > limits[2]
+    alarmed |= np.abs(new) > limits[0]
+    alarmed |= np.abs(mean) > limits[1]
     return Tick(z=z, state=TickState(ewma=mean, high=high, low=low), alarmed=alarmed)

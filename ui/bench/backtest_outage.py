@@ -7,11 +7,13 @@ before the first run on these data and were not changed by what the later days s
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from tools.alerts.outage_history import features, recent_rate
 from tools.alerts.outage_model import fit_outage_model
@@ -39,9 +41,8 @@ def run(
     data = read_outage_files(folder)
     if small:
         keep = set(sorted(set(data.rows["site"]))[:SMALL_SITES])
-        data.rows.drop(data.rows[~data.rows["site"].isin(keep)].index, inplace=True)
-        data.rows.reset_index(drop=True, inplace=True)
-    split = data.rows["date"].quantile(TRAIN_SHARE)
+        data = replace(data, rows=data.rows[data.rows["site"].isin(keep)].reset_index(drop=True))
+    split = pd.Timestamp(data.rows["date"].quantile(TRAIN_SHARE))
     rows = data.rows
     has_next = rows["failed_next"].notna().to_numpy()
     early = has_next & (rows["next_date"] <= split).to_numpy()

@@ -21,7 +21,7 @@ STEP = timedelta(minutes=15)
 DAY = 96
 START = datetime(2024, 5, 6, tzinfo=UTC)  # a Monday
 ZONE = "Europe/Rome"
-SITES_PER_FAULT = 12
+SITES_PER_FAULT = 24
 PV_RATED_W = 800.0
 
 Floats = npt.NDArray[np.float64]
@@ -55,7 +55,7 @@ class Scene:
 
 
 def make_scene(seed: int, *, sites: int = 64, learn_days: int = 21, test_days: int = 14) -> Scene:
-    """Return a fleet of which each kind strikes one site in twelve, after `learn_days` of normal operation.
+    """Return a fleet of which each kind strikes one site in twenty-four, after `learn_days` of normal operation.
 
     In the learning days one site in twenty has a fault too, unlabelled: a learning window is never clean.
     """

@@ -341,9 +341,7 @@ def _anomaly(request: Request, progress: Progress) -> Raw:
         return reported(
             raw, "anomaly_fleet_tick_10000_sites_ms", "anomaly_weakest_kind_average_precision_frac"
         )
-    return reported(
-        run(request.seed, sites=request.sites or 144, **tell), "anomaly_fleet_tick_10000_sites_ms"
-    )
+    return reported(run(request.seed, sites=request.sites or 96, **tell), "anomaly_fleet_tick_10000_sites_ms")
 
 
 def _edge(request: Request, progress: Progress) -> Raw:

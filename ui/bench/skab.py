@@ -87,7 +87,7 @@ def by_t2_q(sensors: FloatArray) -> Bools:
     c = float(norm.ppf(_P))
     base = 1.0 + c * h0 * np.sqrt(2.0 * powers[1]) / powers[0] + powers[1] * h0 * (h0 - 1.0) / powers[0] ** 2
     q_limit = powers[0] * base ** (1.0 / h0)
-    return (_median5(t2) > t2_limit) | (_median5(q) > q_limit)
+    return np.asarray((_median5(t2) > t2_limit) | (_median5(q) > q_limit))
 
 
 def by_forest(sensors: FloatArray) -> Bools:

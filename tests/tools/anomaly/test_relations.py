@@ -88,7 +88,7 @@ def test_a_ticker_agrees_with_the_relations_it_was_made_from(scene: FleetFrame) 
     at = scene.columns(15 * DAY + 40, 15 * DAY + 41)
     expected = relation.fit.expected(drivers_of(at, relation.kind))
     z = (at.fields["grid_w"] - expected) / relation.fit.scale[:, None]
-    assert one.z[:, theft] == pytest.approx(z[:, 0], abs=0.02, nan_ok=True)
+    assert one.z[theft] == pytest.approx(z[:, 0], abs=0.02, nan_ok=True)
     assert ticker.score(one).shape == (24,)
     assert scene.start == datetime(2024, 5, 6, tzinfo=UTC)
     assert scene.step == timedelta(minutes=15)
