@@ -19,6 +19,7 @@ from edge.plan import (
     SitePlan,
 )
 from telemetry.model.series import STEP, STEP_H
+from tools.binding_words import binding_words
 from tools.deps import Fleet
 from tools.dispatch_problem import FleetProblem, build_problem
 from tools.errors import ToolUnavailableError
@@ -117,6 +118,7 @@ def to_plan(
             **provenance,
             "alternative": solution.name,
             "optimiser": "super-battery relaxation and split",
+            "held_back_by": binding_words(solution.binding, built.feeder_ids, start),
         },
     )
 
@@ -223,6 +225,7 @@ def card(plan: Plan, fleet: Fleet) -> Mapping[str, object]:
         "money": money_words(plan.expected.money),
         "carbon_kg": None,  # no grid intensity is on record
         "gap_pct": round(100.0 * plan.gap_frac, 2),
+        "held_back_by": plan.provenance.get("held_back_by", ""),
         "simulated_sites": sum(fleet.limits.sites[site.site_id].simulated for site in plan.sites),
         "feeders": [
             {
