@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -14,16 +14,13 @@ from psycopg_pool import AsyncConnectionPool
 from telemetry.model.reading import FieldQuality, Reading, SiteState, SiteStatus, Verdict
 from telemetry.model.series import STEP
 from telemetry.model.site import FeederId, SiteId
+from telemetry.points import MAX_POINTS, RAW_METRICS, Point
+from telemetry.series_store import SeriesStore
 
 METRICS = (
     "load_w", "load_w_min", "load_w_max", "grid_w", "grid_w_max", "aux_ac_w", "pv_w", "rectifier_w", "battery_w",
     "charge_wh", "discharge_wh", "meter_battery_w", "soc_frac", "bus_v", "bus_v_min", "battery_c", "ambient_c", "grid_v",
 )  # fmt: skip
-RAW_METRICS = (
-    "load_w", "grid_w", "aux_ac_w", "pv_w", "rectifier_w", "battery_w", "meter_battery_w", "soc_frac", "bus_v",
-    "battery_a", "battery_c", "ambient_c", "genset_w",
-)  # fmt: skip
-MAX_POINTS = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,16 +30,6 @@ class Bucket:
     start: datetime
     value: float | None
     completeness: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """One down-sampled stretch of one metric: mean and extremes."""
-
-    at: datetime
-    mean: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,25 +179,12 @@ class ReadingStore:
     async def window(
         self, metric: str, site_id: SiteId, start: datetime, end: datetime, points: int = MAX_POINTS
     ) -> list[Point]:
-        """Return raw readings of one metric down-sampled to at most `points`, keeping extremes.
+        """Return one metric down-sampled to at most `points`, keeping extremes: see `SeriesStore.series`.
 
         Raises:
             ValueError: No such metric, an empty window, or more than `MAX_POINTS` points.
         """
-        if not start < end:
-            raise ValueError(f"window {start.isoformat()}..{end.isoformat()} is empty")
-        if not 1 <= points <= MAX_POINTS:
-            raise ValueError(f"points {points} must be 1..{MAX_POINTS}")
-        query = sql.SQL(
-            "SELECT date_bin(%s, at, %s) AS slot, avg({0})::float8 AS mean, min({0})::float8 AS low,"
-            " max({0})::float8 AS high FROM reading WHERE site_id = %s AND at >= %s AND at < %s AND {0} IS NOT NULL"
-            " GROUP BY slot ORDER BY slot"
-        ).format(_column(metric, RAW_METRICS))
-        slot = max((end - start) / points, timedelta(milliseconds=1))
-        async with self._pool.connection() as connection:
-            cursor = await connection.execute(query, [slot, start, site_id, start, end])
-            rows = await cursor.fetchall()
-        return [Point(at=at, mean=mean, low=low, high=high) for at, mean, low, high in rows]
+        return (await SeriesStore(self._pool).series(metric, [site_id], start, end, points=points))[site_id]
 
     async def delivered(self, site_ids: Sequence[SiteId], start: datetime, end: datetime) -> list[Delivered]:
         """Return the metered battery energy of each site and quarter of an hour in `[start, end)`."""

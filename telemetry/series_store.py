@@ -11,7 +11,7 @@ from psycopg_pool import AsyncConnectionPool
 from telemetry.local_day import LocalDay
 from telemetry.model.series import STEP
 from telemetry.model.site import SiteId
-from telemetry.reading_store import MAX_POINTS, RAW_METRICS, Point
+from telemetry.points import MAX_POINTS, RAW_METRICS, Point
 
 HOUR = timedelta(hours=1)
 RAW_UP_TO = timedelta(days=2)
@@ -109,12 +109,28 @@ class SeriesStore:
     ) -> dict[SiteId, list[Point]]:
         """Return a metric of each site over `[start, end)`, thinned to at most `points`, extremes kept.
 
-        Energies become their mean per quarter hour. What was not measured leaves no point.
+        Energies become their mean per quarter hour. What was not measured leaves no point. Without a `source` the finest
+        one that the window needs is taken, and roll-ups where the readings are past their retention.
 
         Raises:
             ValueError: No such metric there, an empty window, or more than `MAX_POINTS` points.
         """
-        source = source or source_for(metric, start, end, points)
+        chosen = source or source_for(metric, start, end, points)
+        found = await self._series(metric, site_ids, start, end, points, chosen)
+        gone = source is None and chosen is Source.READINGS and not any(found.values())
+        if gone and metric in ROLLUP_METRICS:
+            return await self._series(metric, site_ids, start, end, points, Source.ROLLUP)
+        return found
+
+    async def _series(
+        self,
+        metric: str,
+        site_ids: Sequence[SiteId],
+        start: datetime,
+        end: datetime,
+        points: int,
+        source: Source,
+    ) -> dict[SiteId, list[Point]]:
         query = sql.SQL(
             "SELECT site_id, min({time}) AS slot_begins, avg({value})::float8, min({low})::float8,"
             " max({high})::float8 FROM {table} WHERE site_id = ANY(%(ids)s) AND {time} >= %(start)s"

@@ -13,7 +13,8 @@ from knowledge.passage_store import PassageStore
 from telemetry.model.catalogue import Tariff, TariffId
 from telemetry.model.incident import Incident
 from telemetry.model.site import SiteId
-from telemetry.reading_store import Delivered, Point
+from telemetry.points import Point
+from telemetry.reading_store import Delivered
 from tools.planning.dispatch_store import DispatchStore
 from tools.planning.plan_store import PlanStore
 

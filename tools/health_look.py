@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from telemetry.model.reading import Reading
 from telemetry.model.site import Site, SiteId
-from telemetry.reading_store import Point
+from telemetry.points import Point
 from tools.health.estimate import NotJudged, SohEstimate
 from tools.health.resistance import Resistance, resistance_of
 from tools.health.site_health import BatteryPast, SiteHealth, site_health

@@ -14,7 +14,8 @@ from telemetry.ingest_store import Batch, store_batch
 from telemetry.local_day import local_day
 from telemetry.model.series import STEP
 from telemetry.model.site import FeederId, SiteId
-from telemetry.reading_store import Point
+from telemetry.points import Point
+from telemetry.reading_store import ReadingStore
 from telemetry.registry_store import RegistryStore
 from telemetry.rollup_store import roll_up_due
 from telemetry.series_store import DayTotal, SeriesStore, Source, TotalPoint, source_for
@@ -256,6 +257,20 @@ async def test_a_series_takes_whole_quarter_hours_and_skips_gaps(
         Point(at=NOW + 3 * STEP, mean=7.0, low=7.0, high=7.0),
         Point(at=NOW + 4 * STEP, mean=9.0, low=9.0, high=9.0),
     ]
+
+
+async def test_a_window_whose_readings_are_gone_is_answered_from_roll_ups(
+    pool: AsyncConnectionPool[psycopg.AsyncConnection], ingest: Ingest
+) -> None:
+    ingest.store(ROME, every_5_min(NOW, NOW + timedelta(hours=1), 700.0))
+    ingest.roll_up(NOW + timedelta(hours=2))
+    ingest.rows("SELECT drop_reading_partitions('2026-02-01')")
+    found = await ReadingStore(pool).window("load_w", ROME, NOW, NOW + timedelta(hours=1), points=2)
+    assert [(one.at, one.mean) for one in found] == [(NOW, 700.0), (NOW + 2 * STEP, 700.0)]
+    raw = await SeriesStore(pool).series(
+        "load_w", [ROME], NOW, NOW + timedelta(hours=1), source=Source.READINGS
+    )
+    assert raw[ROME] == []
 
 
 def test_the_source_follows_from_the_window() -> None:

@@ -11,7 +11,8 @@ from telemetry.db import open_async_pool
 from telemetry.ingest_store import Batch, store_batch
 from telemetry.model.reading import FeederReading, SiteState, SiteStatus
 from telemetry.model.site import FeederId, SiteId, SiteMode
-from telemetry.reading_store import Point, ReadingStore
+from telemetry.points import Point
+from telemetry.reading_store import ReadingStore
 from telemetry.registry_store import RegistryError, RegistryStore
 from telemetry.rollup_store import roll_up_due
 from tests.contracts.contracts import EXAMPLES, FEEDER, SITE

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from telemetry.model.series import STEP
 from telemetry.model.site import FeederId, SiteId
-from telemetry.reading_store import MAX_POINTS, RAW_METRICS
+from telemetry.points import MAX_POINTS, RAW_METRICS
 from telemetry.series_store import ROLLUP_METRICS, SeriesStore, Source, source_for_rollups, unit_of
 from tools.outlook import floor_step
 from ui.api.access import Caller, IfNoneMatch, ServicesHere, may, tagged
@@ -156,12 +156,12 @@ async def site_series(
     if metric not in (RAW_METRICS if raw else ROLLUP_METRICS):
         where = "readings" if raw else "the roll-ups"
         raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, f"{metric} is not in {where}", field="metric")
+    store, key = SeriesStore(services.pool), SiteId(site_id)
     chosen = Source.READINGS if raw else source_for_rollups(first, last, points)
-    found = (
-        await SeriesStore(services.pool).series(
-            metric, [SiteId(site_id)], first, last, points=points, source=chosen
-        )
-    )[SiteId(site_id)]
+    found = (await store.series(metric, [key], first, last, points=points, source=chosen))[key]
+    if not found and raw and source == "auto" and metric in ROLLUP_METRICS:  # past the readings' retention
+        chosen = Source.ROLLUP
+        found = (await store.series(metric, [key], first, last, points=points, source=chosen))[key]
     if not found and await services.views.registry_entry("site", site_id) is None:
         raise not_found("site", site_id)
     out = Series(
