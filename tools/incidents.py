@@ -35,7 +35,7 @@ async def incidents(arguments: IncidentArguments, deps: Deps) -> Mapping[str, ob
                 "since": one.since.isoformat(),
                 "evidence": {
                     key: round(value, 3) if isinstance(value, float) else value
-                    for key, value in list(one.evidence.items())[:6]
+                    for key, value in list(one.evidence.items())[:9]
                 },
             }
             for one in found[: arguments.limit]

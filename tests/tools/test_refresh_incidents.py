@@ -46,17 +46,28 @@ async def keep_history(database: Database, days: int) -> None:
     await owner.close()
 
 
+async def backup_h(_: datetime) -> dict[str, float]:
+    return {"cbs-0003": 3.5}
+
+
 async def test_a_load_that_doubles_becomes_one_incident_at_its_site(database: Database) -> None:
     await keep_history(database, 22)
     pool = await open_async_pool(database.dsn(DatabaseRole.LOOP), application_name="test")
     store = IncidentStore(pool)
     refresh = IncidentRefresh(
-        readings=ReadingStore(pool), registry=Registry(), store=store, past=timedelta(days=21)
+        readings=ReadingStore(pool),
+        registry=Registry(),
+        store=store,
+        past=timedelta(days=21),
+        backup_h=backup_h,
     )
     assert await refresh(NOW) == 1
     [found] = await store.open()
     assert (found.site_id, found.kind) == ("cbs-0003", "load")
     assert abs(found.since - (END - timedelta(hours=6))) <= timedelta(minutes=45)
+    assert found.evidence["check_first"]
+    assert float(found.evidence["companion_score"]) > 1.0  # the isolation forest bears it out
+    assert found.evidence["backup_at_stake_h"] == 3.5
     assert await refresh(NOW + timedelta(minutes=15)) == 1
     assert [one.incident_id for one in await store.open()] == [found.incident_id]
     await pool.close()

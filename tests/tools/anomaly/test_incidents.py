@@ -9,11 +9,13 @@ from tools.anomaly.findings import Finding
 from tools.anomaly.incidents import (
     IncidentTransitionError,
     acknowledge,
+    at_stake_h,
     close,
     group,
     severity_of,
     similar,
     update,
+    with_similar,
 )
 
 NOON = datetime(2024, 5, 6, 12, tzinfo=UTC)
@@ -115,3 +117,29 @@ def test_similar_incidents_are_closed_ones_of_the_kind_own_site_first() -> None:
     closed = [close(i, who="a", why="b", at=AT) for i in found]
     (now,) = update((), [THEFT], at=AT, backup_h={})
     assert [i.site_id for i in similar(now, [*closed, now])] == ["s1", "s2"]
+
+
+def test_what_is_at_stake_is_what_the_battery_would_hold_if_the_finding_is_true() -> None:
+    faded = replace(
+        THEFT, kind=Kind.CAPACITY_FADE, field="capacity_ah", expected=200.0, observed=150.0, residual=-50.0
+    )
+    weak = replace(
+        THEFT, kind=Kind.WEAK_STRING, field="string_gap_frac", expected=0.02, observed=0.52, residual=0.5
+    )
+    assert at_stake_h([THEFT], 8.0) == 8.0
+    assert at_stake_h([faded], 8.0) == 6.0
+    assert at_stake_h([faded, weak], 8.0) == 4.0
+    assert at_stake_h([faded], None) is None
+    (one,) = update((), [replace(weak, residual=0.9, severity=Severity.INFO)], at=AT, backup_h={"s1": 8.0})
+    assert (one.severity, one.evidence["backup_at_stake_h"]) == (Severity.CRITICAL, 0.8)
+
+
+def test_an_incident_names_the_closed_ones_like_it_and_why_they_were_closed() -> None:
+    (old,) = update((), [THEFT], at=AT, backup_h={})
+    closed = close(old, who="anna", why="a tap behind the meter was removed", at=AT)
+    (new,) = update(
+        (), [replace(THEFT, site_id="s2", since=NOON + 24 * HOUR, until=None)], at=AT + 24 * HOUR, backup_h={}
+    )
+    told = with_similar(new, [closed]).evidence["similar"]
+    assert told == f"{old.incident_id} at s1 from 2024-05-06, closed: a tap behind the meter was removed"
+    assert with_similar(new, [old]) == new  # not closed: nothing to learn from yet
