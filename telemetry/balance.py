@@ -3,7 +3,8 @@
 Each rule is written twice, for one reading with its reason and for the columns of a whole batch; a property test holds
 both to the same answer. Tolerances cover meters of class 1 to 2 read some hundred milliseconds apart [I].
 
-A site whose inverter runs has a DC load that no field of a reading shows: its balances miss, and say so.
+An inverter is a DC load that no field of a reading shows. While it exports, power leaves the site and both balances miss
+by the same amount: that is believed. What else could be an inverter could be a wrong meter as well, and stays suspect.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from telemetry.model.reading import FieldQuality, Reading, Verdict
 TOLERANCE_W = 150.0
 TOLERANCE_FRAC = 0.08
 WORST_RECTIFIER_EFFICIENCY = 0.70  # at light load a shelf is far below its rated 0.96
+_EFFICIENCY = 0.95  # of rectifiers and of inverters, at the powers at which sites export
 _LEAST_LOAD_W = 50.0  # a radio site that is up draws hundreds: less is a load in kW
 _LEAST_MAINS_V = 80.0
 _LOWEST_BUS_V, _LOAD_THAT_NEEDS_IT_W = (
@@ -40,6 +42,8 @@ def _dc(reading: Reading) -> Iterator[tuple[str, str]]:
     if rectifier_w is None or load_w is None or battery_w is None:
         return
     miss_w = rectifier_w + (reading.pv_w or 0.0) - load_w - battery_w
+    if _exports(reading):
+        return
     if not abs(miss_w) <= _tolerance_w(max(load_w, rectifier_w)):
         yield "rectifier_w", f"DC balance misses {miss_w:.0f} W"
 
@@ -57,9 +61,31 @@ def _ac(reading: Reading) -> Iterator[tuple[str, str]]:
         name, through_w = "genset_w", genset_w - (reading.aux_ac_w or 0.0)
     else:
         return
+    if _exports(reading):
+        return
     most_w = rectifier_w / WORST_RECTIFIER_EFFICIENCY + tolerance_w
     if not rectifier_w - tolerance_w <= through_w <= most_w:
         yield name, f"AC balance: {through_w:.0f} W in for {rectifier_w:.0f} W DC"
+
+
+def _exports(reading: Reading) -> bool:
+    """Whether power leaves the site as it does when an inverter takes what the DC balance misses."""
+    rectifier_w, load_w, battery_w, grid_w = (
+        reading.rectifier_w, reading.load_w, reading.battery_w, reading.grid_w,
+    )  # fmt: skip
+    if (
+        rectifier_w is None
+        or load_w is None
+        or battery_w is None
+        or grid_w is None
+        or reading.mains_ok is not True
+    ):
+        return False
+    through_w = grid_w + (reading.genset_w or 0.0) - (reading.aux_ac_w or 0.0)
+    inverter_w = rectifier_w + (reading.pv_w or 0.0) - load_w - battery_w
+    expected_w = rectifier_w / _EFFICIENCY - _EFFICIENCY * inverter_w
+    tolerance_w = _tolerance_w(max(load_w, rectifier_w, inverter_w))
+    return through_w < 0.0 < inverter_w and abs(through_w - expected_w) <= tolerance_w
 
 
 def _battery(reading: Reading) -> Iterator[tuple[str, str]]:
@@ -105,11 +131,15 @@ def contradicted(column: Callable[[str], Floats], mains_there: Bools, mains_abse
     bus_v, genset_w = column("bus_v"), column("genset_w")
     pv_w, aux_w = np.nan_to_num(column("pv_w")), np.nan_to_num(column("aux_ac_w"))
     site_w = TOLERANCE_W + TOLERANCE_FRAC * np.fmax(np.nan_to_num(load_w), rectifier_w)
-    found: Bools = np.abs(rectifier_w + pv_w - load_w - battery_w) > site_w
-    found |= mains_absent & (np.abs(grid_w) > TOLERANCE_W)
+    miss_w = rectifier_w + pv_w - load_w - battery_w
     through_w = np.where(mains_there, grid_w + np.nan_to_num(genset_w), genset_w) - aux_w
+    expected_w = rectifier_w / _EFFICIENCY - _EFFICIENCY * miss_w
+    export_w = TOLERANCE_W + TOLERANCE_FRAC * np.maximum(np.maximum(load_w, rectifier_w), miss_w)
+    exports = (through_w < 0.0) & (miss_w > 0.0) & (np.abs(through_w - expected_w) <= export_w) & mains_there
+    found: Bools = (np.abs(miss_w) > site_w) & ~exports
+    found |= mains_absent & (np.abs(grid_w) > TOLERANCE_W)
     low_w, high_w = rectifier_w - site_w, rectifier_w / WORST_RECTIFIER_EFFICIENCY + site_w
-    found |= (mains_there | mains_absent) & ((through_w < low_w) | (through_w > high_w))
+    found |= (mains_there | mains_absent) & ~exports & ((through_w < low_w) | (through_w > high_w))
     battery_tolerance_w = TOLERANCE_W + TOLERANCE_FRAC * np.abs(battery_w)
     found |= np.abs(bus_v * column("battery_a") - battery_w) > battery_tolerance_w
     found |= np.abs(column("meter_battery_w") - battery_w) > 2.0 * battery_tolerance_w

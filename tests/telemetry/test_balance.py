@@ -26,6 +26,16 @@ ON_GENSET = OUTAGE | {
         ON_GENSET,
         # Discharge: rectifier off though mains are there; 2,000 W out of the battery at 50 V are 40 A.
         {"grid_w": 60.0, "rectifier_w": 0.0, "battery_w": -2000.0, "battery_a": -40.0, "bus_v": 50.0},
+        # Export: the inverter takes 3,555 - 2,440 = 1,115 W and gives 0.95 of it, 1,059 W; 59 W of auxiliaries, 931 to the grid.
+        {
+            "grid_w": -931.0,
+            "aux_ac_w": 59.0,
+            "rectifier_w": 0.0,
+            "load_w": 2440.0,
+            "battery_w": -3555.0,
+            "battery_a": -67.0,
+            "bus_v": 53.0,
+        },
         # PV carries 1,500 of 2,016 W: 516 W / 0.96 + 60 W from the grid.
         {"pv_w": 1500.0, "rectifier_w": 516.0, "grid_w": 597.5},
         {"meter_battery_w": 318.0},  # 302 W beside 16 W: below twice 150 + 8 % of 16, which is 302.56
@@ -46,6 +56,14 @@ def test_what_a_healthy_site_can_say_is_good(changes: dict[str, Any]) -> None:
         ({"pv_w": 900.0}, "rectifier_w", "DC balance misses 900 W"),
         ({"grid_w": 4000.0}, "grid_w", "AC balance: 3940 W in for 2016 W DC"),
         ({"grid_w": 2.16}, "grid_w", "AC balance: -58 W in for 2016 W DC"),  # kW for W
+        # 800 W too much from the rectifier's meter might be an inverter, but nothing leaves the site.
+        ({"rectifier_w": 2816.0}, "rectifier_w", "DC balance misses 800 W"),
+        # Out of the site go 2,000 W more than the battery gives.
+        (
+            {"grid_w": -3000.0, "rectifier_w": 0.0, "battery_w": -3000.0, "battery_a": -55.1},
+            "rectifier_w",
+            "DC balance misses 1000 W",
+        ),
         ({"aux_ac_w": 1900.0}, "grid_w", "AC balance: 260 W in for 2016 W DC"),
         (ON_GENSET | {"genset_w": 0.0}, "genset_w", "AC balance: -60 W in for 2016 W DC"),
         (ON_GENSET | {"genset_w": 9000.0}, "genset_w", "AC balance: 8940 W in for 2016 W DC"),
