@@ -90,6 +90,7 @@ class Services:
     expected: IncidentStore
     audit: AuditStore
     uploads: asyncio.Semaphore
+    checks: asyncio.Semaphore
     library: Library
     notify: NotifyDesk
 
@@ -189,6 +190,7 @@ def _wired(
         expected=IncidentStore(pool),
         audit=AuditStore(pool),
         uploads=asyncio.Semaphore(_UPLOADS_AT_ONCE),
+        checks=asyncio.Semaphore(1),
         library=library,
         notify=notify,
     )
