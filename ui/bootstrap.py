@@ -47,7 +47,7 @@ def served_forecasters(jobs: int = 1) -> Mapping[Quantity, Forecaster]:
     return {
         Quantity.LOAD_W: Selector(candidates=(ridge,)),
         Quantity.PV_W: Selector(
-            candidates=(ClearSkyShare(), LearnedPv(refit_days=7, max_rows=60_000)),
+            candidates=(ClearSkyShare(), LearnedPv(refit_days=14, members=1, max_rows=20_000)),
             quantity=Quantity.PV_W.value,
         ),
         Quantity.BACKGROUND_W: Selector(

@@ -95,6 +95,12 @@ class LearnedPv:
             raise ValueError(
                 f"the PV correction needs {self.warm_days} days and one horizon before an origin"
             )
+        rng = np.random.default_rng(self.seed)
+        # Twice the rows wanted: half of them are dark or gaps. A large fleet then costs what a small one does.
+        wanted = -(-2 * self.max_rows // (len(past) * steps))
+        if wanted < len(sky):
+            chosen = np.sort(rng.choice(len(sky), wanted, replace=False))
+            history, sky = history.rows(chosen), sky[chosen]
         rows, shares, weights = [], [], []
         for origin in past:
             features, level = sky_features(history, sky, origin, steps, self.base)
@@ -106,7 +112,7 @@ class LearnedPv:
             weights.append(unit_of(window)[used])
         table, target, weight = np.concatenate(rows), np.concatenate(shares), np.concatenate(weights)
         if len(table) > self.max_rows:
-            kept = np.sort(np.random.default_rng(self.seed).choice(len(table), self.max_rows, replace=False))
+            kept = np.sort(rng.choice(len(table), self.max_rows, replace=False))
             table, target, weight = table[kept], target[kept], weight[kept]
         settings = {
             "num_leaves": self.leaves,
