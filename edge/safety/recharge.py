@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import accumulate
+from itertools import accumulate, repeat
 from math import ceil
 from operator import sub
 
@@ -58,7 +58,7 @@ def slow_w(track: Track, start: datetime) -> list[float]:
     if terms is None:
         return [0.0] * len(track.charge_cap_w)
     most = terms.c_rate * track.site.battery.rated_wh
-    row = [min(most, max(0.0, cap)) for cap in track.charge_cap_w]
+    row = list(map(min, repeat(most), map(max, repeat(0.0), track.charge_cap_w)))
     share = feeder_row_w(terms, start, len(row), least=True)
     if share is None:
         return row
@@ -72,11 +72,11 @@ def fast_ac_w(site: Site, net_upper_w: Sequence[float], aux_ac_w: float, start: 
     The cells' own limit is left out: they may be warmer by then. Without terms: all that rectifiers and connection carry.
     """
     terms, efficiency = site.recharge, site.rectifiers.efficiency
-    room = [max(0.0, w) for w in shelf_room_w(site, net_upper_w, aux_ac_w)]
+    room = map(max, repeat(0.0), shelf_room_w(site, net_upper_w, aux_ac_w))
     if terms is None:
         return [w / efficiency for w in room]
     most = terms.c_rate * site.battery.rated_wh
-    row = [min(most, w) / efficiency for w in room]
+    row = [w / efficiency for w in map(min, repeat(most), room)]
     share = feeder_row_w(terms, start, len(row), least=False)
     return row if share is None else list(map(min, row, share))
 
