@@ -180,7 +180,7 @@ async def report(state: State, runtime: Runtime[AgentDeps]) -> State:
             await deps.tools.plans.set_status(
                 PlanId(plan_id), PlanStatus.COMPLETED, at=now, who="loop", reason="its window is over"
             )
-    notes = state.get("notes", [])
+    notes = list(dict.fromkeys(state.get("notes", [])))  # the same reason at each step is told once
     show(
         "message",
         {
