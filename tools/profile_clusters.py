@@ -51,6 +51,7 @@ class ProfileClusters:
         past: How much of the past counts.
         every: How long a clustering holds.
         seed: Of the starting points.
+        most: The largest number of groups tried.
     """
 
     readings: Series
@@ -58,6 +59,7 @@ class ProfileClusters:
     past: timedelta = timedelta(days=28)
     every: timedelta = timedelta(days=7)
     seed: int = 7
+    most: int = 8
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _tried: datetime | None = None
 
@@ -96,7 +98,13 @@ class ProfileClusters:
         load = np.where(enough[:, None], filled.values, np.nan)
         try:
             clusters = await asyncio.to_thread(
-                cluster, [str(name) for name in names], load, weekend, seed=self.seed, before=former
+                cluster,
+                [str(name) for name in names],
+                load,
+                weekend,
+                seed=self.seed,
+                most=self.most,
+                before=former,
             )
         except ValueError:
             return None  # too few sites or days

@@ -60,7 +60,7 @@ def test_what_differs_from_day_to_day_does_not_count_however_large_it_is() -> No
     directions = reliable_directions(load, WEEKEND)
     noon, evening = np.abs(directions[12, -1]), np.abs(directions[20, -1])
     assert noon > 10.0 * evening
-    found = cluster([f"s{k:02d}" for k in range(40)], load, WEEKEND, seed=1)
+    found = cluster([f"s{k:02d}" for k in range(40)], load, WEEKEND, seed=1, most=4)
     assert found.k == 2
     assert len({found.labels[f"s{k:02d}"] for k in range(20)}) == 1
     assert found.labels["s00"] != found.labels["s39"]
@@ -68,7 +68,7 @@ def test_what_differs_from_day_to_day_does_not_count_however_large_it_is() -> No
 
 
 def test_three_kinds_of_load_are_found_whatever_their_size() -> None:
-    found = cluster(SITES, _fleet(FLEET), WEEKEND, seed=1)
+    found = cluster(SITES, _fleet(FLEET), WEEKEND, seed=1, most=4)
     assert found.k == 3
     assert found.stability > 0.99
     groups = {
@@ -81,9 +81,9 @@ def test_three_kinds_of_load_are_found_whatever_their_size() -> None:
 
 
 def test_labels_keep_their_meaning_and_a_site_that_changes_gets_a_reason() -> None:
-    before = cluster(SITES, _fleet(FLEET), WEEKEND, seed=1)
+    before = cluster(SITES, _fleet(FLEET), WEEKEND, seed=1, most=4)
     changed = ["evening", *FLEET[1:]]
-    after = cluster(SITES, _fleet(changed, seed=9), WEEKEND, seed=7, before=before)
+    after = cluster(SITES, _fleet(changed, seed=9), WEEKEND, seed=7, most=4, before=before)
     (move,) = moves(before, after)
     assert (move.site_id, move.before, move.after) == ("s00", before.labels["s00"], before.labels["s01"])
     # An office has 0.5 at 18..21 h, an evening site 3.0: 2.5 of the mean more.
@@ -93,15 +93,15 @@ def test_labels_keep_their_meaning_and_a_site_that_changes_gets_a_reason() -> No
 
 def test_a_group_that_did_not_exist_before_gets_a_new_label() -> None:
     two = [name for name in FLEET if name != "flat"]
-    before = cluster(SITES[:10], _fleet(two), WEEKEND, seed=1)
+    before = cluster(SITES[:10], _fleet(two), WEEKEND, seed=1, most=4)
     assert before.k == 2
-    after = cluster(SITES, _fleet(FLEET), WEEKEND, seed=1, before=before)
+    after = cluster(SITES, _fleet(FLEET), WEEKEND, seed=1, most=4, before=before)
     assert set(after.medoids) == {0, 1, 2}
 
 
 def test_a_site_without_a_shape_is_in_no_group() -> None:
     load = _fleet(FLEET)
     load[3, 10::24] = np.nan
-    found = cluster(SITES, load, WEEKEND, seed=1)
+    found = cluster(SITES, load, WEEKEND, seed=1, most=4)
     assert set(SITES) - set(found.labels) == {"s03"}
     assert replace(found).k == 3

@@ -74,7 +74,7 @@ class Store:
 
 async def test_sites_are_grouped_by_shape_and_a_new_one_belongs_to_its_neighbours() -> None:
     readings, store = Readings(), Store()
-    clusters = ProfileClusters(readings=readings, store=store)
+    clusters = ProfileClusters(readings=readings, store=store, most=3)
     labels = await clusters(NOW, a_fleet())
     office, evening = labels[SiteId("s00")], labels[SiteId("s01")]
     assert office != evening
@@ -88,7 +88,7 @@ async def test_sites_are_grouped_by_shape_and_a_new_one_belongs_to_its_neighbour
 
 async def test_a_clustering_holds_for_a_week() -> None:
     readings, store = Readings(), Store()
-    clusters = ProfileClusters(readings=readings, store=store)
+    clusters = ProfileClusters(readings=readings, store=store, most=3)
     first = await clusters(NOW, a_fleet())
     assert await clusters(NOW + 6 * DAY, a_fleet()) == first
     assert len(store.made) == 1
@@ -99,7 +99,7 @@ async def test_a_clustering_holds_for_a_week() -> None:
 
 async def test_without_enough_data_there_are_no_groups_and_it_is_not_tried_again_at_once() -> None:
     readings, store = Readings(new=frozenset(f"s{k:02d}" for k in range(12))), Store()
-    clusters = ProfileClusters(readings=readings, store=store)
+    clusters = ProfileClusters(readings=readings, store=store, most=3)
     assert await clusters(NOW, a_fleet()) == {}
     assert await clusters(NOW + timedelta(hours=1), a_fleet()) == {}
     assert len(readings.asked) == 1
@@ -110,7 +110,7 @@ async def test_without_enough_data_there_are_no_groups_and_it_is_not_tried_again
 @pytest.mark.database
 async def test_a_clustering_comes_back_from_the_database_as_it_was(database: Database) -> None:
     memory = Store()
-    await ProfileClusters(readings=Readings(), store=memory)(NOW, a_fleet())
+    await ProfileClusters(readings=Readings(), store=memory, most=3)(NOW, a_fleet())
     pool = await open_async_pool(database.dsn(DatabaseRole.LOOP), application_name="test")
     kept = ClusterStore(pool)
     assert await kept.newest() is None
