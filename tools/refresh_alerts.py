@@ -20,6 +20,8 @@ from tools.alerts.outage_history import chance_by_rate
 from tools.alerts.outage_risk import outage_days, outage_risk
 from tools.anomaly.incident_store import IncidentStore
 from tools.deps import Fleet
+from tools.health.remaining import RemainingLife
+from tools.health.site_health import SiteHealth
 from tools.outlook import floor_step
 from tools.refresh_incidents import Series
 from tools.site_needs import lasting_h, store_of
@@ -32,6 +34,27 @@ _TEMPERATURE_PAST = timedelta(days=4)
 async def no_lives(_: datetime) -> Mapping[str, Life]:
     """Return no battery's remaining life: none is known."""
     return {}
+
+
+@dataclass(slots=True, kw_only=True)
+class DailyLives:
+    """Remaining lives from the batteries' health, worked out at the first look of each day: a battery ages slowly."""
+
+    health: Callable[[datetime], Awaitable[Mapping[SiteId, SiteHealth]]]
+    _kept: tuple[datetime, Mapping[str, Life]] | None = None
+
+    async def __call__(self, now: datetime) -> Mapping[str, Life]:
+        """Return the lives of the batteries whose end could be judged."""
+        midnight = floor_step(now).replace(hour=0, minute=0)
+        if self._kept is None or self._kept[0] != midnight:
+            found = await self.health(now)
+            lives = {
+                str(name): Life(early=left.early, middle=left.middle, late=left.late, soh_frac=left.soh_frac)
+                for name, one in found.items()
+                if isinstance(left := one.remaining, RemainingLife)
+            }
+            self._kept = (midnight, lives)
+        return self._kept[1]
 
 
 @dataclass(slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.floating]
 
-SEEDS = 5
+SEEDS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ from knowledge.documents import Document
 from knowledge.embed import choose_embedder
 from knowledge.imports import import_documents
 from knowledge.passage_store import PassageStore
+from telemetry.cluster_store import ClusterStore
 from telemetry.db import open_async_pool
 from telemetry.reading_store import ReadingStore
 from telemetry.registry_store import RegistryStore
@@ -36,9 +37,11 @@ from tools.forecast_inputs import ForecastInputs
 from tools.forecasting.forecast_store import ForecastStore
 from tools.forecasting.score_store import ScoreStore
 from tools.forecasting.workers import workers
+from tools.health_look import HealthLook
 from tools.planning.dispatch_store import DispatchStore
 from tools.planning.plan_store import PlanStore
-from tools.refresh_alerts import AlertRefresh
+from tools.profile_clusters import ProfileClusters
+from tools.refresh_alerts import AlertRefresh, DailyLives, backup_hours
 from tools.refresh_forecasts import ForecastRefresh
 from tools.refresh_incidents import IncidentRefresh
 from tools.score_forecasts import ForecastScoring
@@ -110,8 +113,20 @@ def tool_deps(pool: Pool, settings: ProcessSettings, policy_file: Path, *, dask:
         return required_tier(plan, fleet.state, fleet.limits, policy)
 
     inputs = ForecastInputs(readings=readings, registry=registry)
-    find = IncidentRefresh(readings=readings, registry=registry, store=incidents)
-    look_ahead = AlertRefresh(fleet=fleet, readings=readings, store=incidents)
+
+    async def backup_h(now: datetime) -> Mapping[str, float]:
+        return backup_hours(await fleet(now), now)
+
+    clusters = ProfileClusters(readings=readings, store=ClusterStore(pool))
+    find = IncidentRefresh(
+        backup_h=backup_h, readings=readings, registry=registry, store=incidents, clusters=clusters
+    )
+    look_ahead = AlertRefresh(
+        fleet=fleet,
+        readings=readings,
+        store=incidents,
+        lives=DailyLives(health=HealthLook(readings=readings, registry=registry)),
+    )
 
     async def refresh_incidents(now: datetime) -> int:
         await find(now)
@@ -125,6 +140,7 @@ def tool_deps(pool: Pool, settings: ProcessSettings, policy_file: Path, *, dask:
             inputs=inputs,
             store=ForecastStore(pool),
             forecasters=served_forecasters(jobs=-1 if dask else 1),
+            clusters=clusters,
             workers=partial(workers, dask),
             scoring=ForecastScoring(inputs=inputs, scores=ScoreStore(pool)),
             past=HISTORY_FOR_FORECASTS,

@@ -35,7 +35,7 @@ def test_an_alarm_rests_until_its_event_is_over() -> None:
 
 def test_means_and_seasonal_residuals_by_hand() -> None:
     assert trailing_mean(np.array([1.0, 2.0, 6.0]), 2).tolist() == [1.0, 1.5, 4.0]
-    at_s = np.arange(4 * 24) * 3600.0
+    at_s = np.arange(0.0, 4 * 24 * 3600.0, 3600.0)
     values = np.tile(np.arange(24.0), 4)
     values[75] = 50.0  # 03:00 of the fourth day, usually 3
     residual = seasonal_residual(at_s, values)
@@ -55,7 +55,7 @@ def test_a_stretch_is_as_new_as_its_nearest_earlier_one() -> None:
 
 def test_the_score_knows_nothing_of_what_comes_later() -> None:
     rng = np.random.default_rng(2)
-    at_s = np.arange(700) * 300.0
+    at_s = np.arange(0.0, 700 * 300.0, 300.0)
     values = 10.0 + np.sin(at_s / 86_400.0 * 2 * np.pi) + 0.1 * rng.standard_normal(700)
     changed = values.copy()
     changed[500:] += 5.0
