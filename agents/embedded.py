@@ -22,10 +22,11 @@ from pydantic import ValidationError
 from agents import fixed
 from agents.answers import answer_for
 from agents.gbnf import CLOCK, NUMBER, Field, grammar, one_of, optional, some_of, text_of
+from agents.intents import refusal_in
 from agents.model_client import Choice, ModelError, Option, Question, UnreachableModelError, prompt
 from agents.questions import FinalAnswer
 from agents.times import read_window
-from agents.wording import continued, id_like, named, relief_kw_in
+from agents.wording import continued, id_like, is_foreign, named, relief_kw_in
 from tools.catalogue import SETS
 from tools.errors import ToolInputError
 from tools.goal import PlanGoal
@@ -98,6 +99,8 @@ class EmbeddedModel:
         began = monotonic()
         kind = kind_of(question)
         read = Read.of(question)
+        if question.name in {"topic", "tool"} and not read.sentences and refusal_in(read.request):
+            raise ModelError("a fixed rule answers this request")  # what nobody may have is not left to it
         text, prompt_tokens, answer_tokens = await self._complete(
             kind, shown(question, read), grammar_of(question, read), _MOST_TOKENS
         )
@@ -293,12 +296,18 @@ def asks_for_dispatch(request: str) -> bool:
     )
 
 
+def may_hold_times(request: str) -> bool:
+    """Whether there may be times that only the model can read: digits outside ids and powers, or another language."""
+    rest = re.sub(r"\b[\w-]*[a-z][\w-]*\d[\w-]*|\d[\d.,]* ?(?:kw|mw|w|h|%)\b", " ", request.lower())
+    return is_foreign(request) or re.search(r"\d", rest) is not None
+
+
 def _plan_fields(read: Read) -> dict[str, Field]:
     fields = {
         "objective": one_of(["peak_shaving", "demand_response", "recharge"]),
         "feeder_ids": some_of(list(read.feeder_ids)),
     }
-    if read.window is None:
+    if read.window is None and may_hold_times(read.request):
         fields["day"] = one_of(["today", "tomorrow"])
         fields["start"] = fields["end"] = CLOCK
     if read.site_ids:
@@ -421,7 +430,7 @@ def _goal(given: Mapping[str, Any], question: Question) -> tuple[str, Option]:
 
 def _window_of(given: Mapping[str, Any], question: Question) -> tuple[datetime, datetime, str] | None:
     """Return the window of the clock times that the model read; None where it read none."""
-    if "not said" in (given.get("start"), given.get("end")):
+    if "start" not in given or "end" not in given:
         return None
     earliest = datetime.fromisoformat(str(question.facts["earliest_start"]))
     day = {"today": "today ", "tomorrow": "tomorrow "}.get(str(given.get("day")), "")

@@ -96,7 +96,7 @@ def _intent(facts: Mapping[str, Any]) -> tuple[str, Option]:
     if is_foreign(asked):
         return _says(fixed.ENGLISH_ONLY)
     text = mended(asked)
-    if refused := next((words for pattern, words in _NEVER if pattern.search(text)), None):
+    if refused := refusal_in(asked):
         return _says(refused)
     # A question: what is asked for in words, never what a quoted name says.
     return _about(re.sub(r"'[^']*'|\"[^\"]*\"", " ", text), asked, facts)
@@ -110,6 +110,12 @@ class _Asked:
     raw: str
     site_ids: tuple[str, ...]
     feeder_ids: tuple[str, ...]
+
+
+def refusal_in(asked: str) -> str:
+    """Return what is said to a request for what nobody may have of the assistant; empty for any other (English only)."""
+    text = mended(asked)
+    return next((words for pattern, words in _NEVER if pattern.search(text)), "")
 
 
 def _about(text: str, raw: str, facts: Mapping[str, Any]) -> tuple[str, Option]:
