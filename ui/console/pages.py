@@ -12,7 +12,7 @@ from ui.console.views.chat import show_chat
 from ui.console.views.fleet import show_fleet
 from ui.console.views.forecasts import show_forecasts
 from ui.console.views.incidents import show_incidents
-from ui.console.views.knowledge import show_knowledge
+from ui.console.views.library import show_library
 from ui.console.views.plans import show_plans
 from ui.console.views.quality import show_quality
 from ui.console.views.settings import show_settings
@@ -30,7 +30,7 @@ _PAGES: dict[str, dict[str, tuple[Show, str, str]]] = {
         "chat": (show_chat, texts.PAGE_CHAT, "forum"),
         "plans": (show_plans, texts.PAGE_PLANS, "bolt"),
         "audit": (show_audit, texts.PAGE_AUDIT, "receipt_long"),
-        "knowledge": (show_knowledge, texts.PAGE_KNOWLEDGE, "menu_book"),
+        "library": (show_library, texts.PAGE_KNOWLEDGE, "menu_book"),
     },
     texts.SECTION_TRUST: {
         "forecasts": (show_forecasts, texts.PAGE_FORECASTS, "trending_up"),

@@ -23,7 +23,7 @@ PAGES = (
     "audit",
     "forecasts",
     "quality",
-    "knowledge",
+    "library",
     "settings",
 )
 
@@ -172,7 +172,7 @@ def test_stop_for_all_is_explained_before_it_is_confirmed(live_api: LiveApi) -> 
 
 
 def test_what_an_operator_takes_in_is_found_read_and_removed_by_an_admin(live_api: LiveApi) -> None:
-    test = drawn(live_api, "olga", "knowledge")
+    test = drawn(live_api, "olga", "library")
     test.file_uploader[0].set_value(
         [
             (
@@ -185,15 +185,15 @@ def test_what_an_operator_takes_in_is_found_read_and_removed_by_an_admin(live_ap
     next(one for one in test.button if one.label == "Take into the library").click().run()
     assert not test.exception
     assert list(test.dataframe[0].value["What became of it"]) == ["added"]
-    test = drawn(live_api, "vic", "knowledge")
+    test = drawn(live_api, "vic", "library")
     assert not test.get("file_uploader")
     test.text_input[0].set_value("which light of mast 7 blinks amber")
     next(one for one in test.button if one.label == "Search").click().run()
     assert any("obstruction light of mast 7" in one.value for one in test.markdown)
-    reading = drawn(live_api, "vic", "knowledge", document="mast-lights.md")
+    reading = drawn(live_api, "vic", "library", document="mast-lights.md")
     assert any("blinks amber" in one.value for one in reading.markdown)
     assert "Remove it now" not in labels(reading)
-    test = drawn(live_api, "ada", "knowledge", document="mast-lights.md")
+    test = drawn(live_api, "ada", "library", document="mast-lights.md")
     next(one for one in test.button if one.label == "Remove it now").click().run()
     assert test.success[0].value == "Removed from the library."
     assert "mast-lights.md" not in {

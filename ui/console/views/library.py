@@ -20,7 +20,7 @@ _FOUND = 5
 _MOST = 1000
 
 
-def show_knowledge(desk: Desk) -> None:
+def show_library(desk: Desk) -> None:
     """Draw the search and the list, or the document that the address names."""
     show_header(desk, texts.PAGE_KNOWLEDGE, texts.KNOWLEDGE_QUESTION)
     with problems_shown():
@@ -70,7 +70,7 @@ def _passage(one: Doc, number: int) -> None:
         st.caption(texts.KNOWLEDGE_PLACE.format(document=one["document_id"], section=one["section"] or "–"))
         st.write(harmless(one["text"]))
         if st.button(texts.KNOWLEDGE_OPEN, key=f"open {number}", icon=":material/menu_book:"):
-            go_to("knowledge", document=one["document_id"])
+            go_to("library", document=one["document_id"])
 
 
 def _upload(desk: Desk) -> None:
@@ -122,7 +122,7 @@ def _list(desk: Desk) -> None:
     chosen = show_rows(rows, key="documents", selectable=True)
     st.caption(texts.KNOWLEDGE_HINT)
     if chosen is not None:
-        go_to("knowledge", document=str(found[chosen]["document_id"]))
+        go_to("library", document=str(found[chosen]["document_id"]))
 
 
 def _document(desk: Desk, document_id: str) -> None:
