@@ -18,3 +18,5 @@ def test_brute_force_sees_what_is_wrong() -> None:
     """The judge itself must be able to say no: the same comparison without a validator finds many bad plans."""
     found = compare(SMALL, seed=7, trust_all=True)
     assert len(found.wrong) >= SMALL // 4
+    seen = {name for _, names in found.wrong for name in names}
+    assert {"autonomy", "within_load", "rebound", "recharge_floor"} <= seen
