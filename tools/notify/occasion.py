@@ -44,7 +44,7 @@ def of_incident(incident: Incident) -> Occasion | None:
         opened_at=incident.history[0].at,
         waits=incident.state is IncidentState.OPEN,
         title=f"{incident.severity.value}: {in_words(incident.kind)} at {incident.site_id}",
-        body="\n".join(_lines(incident)),
+        body="\n".join(evidence_lines(incident)),
         path=f"/m/incidents/{incident.incident_id}",
     )
 
@@ -71,7 +71,8 @@ def in_words(kind: str) -> str:
     return kind.replace("_", " ")
 
 
-def _lines(incident: Incident) -> list[str]:
+def evidence_lines(incident: Incident) -> list[str]:
+    """Return what an incident rests on, a sentence a line."""
     seen = incident.evidence
     lines = [f"Since {_instant(incident.since)}."]
     if isinstance(said := seen.get("says"), str):

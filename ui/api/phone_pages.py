@@ -182,6 +182,23 @@ def plan_page(plan: PlanOut, visitor: Visitor, zone: ZoneInfo, *, said: str = ""
     return page(_words(plan.objective), body, visitor)
 
 
+def incident_page(
+    *,
+    title: str,
+    lines: Sequence[str],
+    history: Sequence[tuple[datetime, str, str]],
+    visitor: Visitor,
+    zone: ZoneInfo,
+) -> str:
+    """Return an incident as a message leads to it: what is known, and who said what (instant, who, why)."""
+    known = "".join(f"<p>{escape(line)}</p>" for line in lines)
+    said = "".join(
+        f"<li>{at.astimezone(zone):%d.%m. %H:%M} {escape(who)}: {escape(why)}</li>"
+        for at, who, why in history
+    )
+    return page(title, f"<h2>{escape(title)}</h2>{known}<ul>{said}</ul>", visitor)
+
+
 def way(plan: PlanOut) -> str:
     """Return which way the batteries go and how strongly at most, in words rather than by sign."""
     gives = f"batteries give up to {plan.peak_discharge_w / 1e3:.1f} kW"

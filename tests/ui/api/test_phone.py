@@ -1,12 +1,16 @@
 """The approval page at `/m`: decided by form, safe from other pages, and no more than the API itself allows."""
 
 import re
+from dataclasses import replace
 
 import httpx
 import pytest
 
 from edge.plan import Plan
+from telemetry.model.site import SiteId
+from tests.tools.notify.examples import INCIDENT
 from tests.ui.api.world import PASSWORD, World, one_person_plan, two_person_plan
+from tools.anomaly.incident_store import IncidentStore
 
 pytestmark = [pytest.mark.database, pytest.mark.asyncio(loop_scope="module")]
 HIDDEN = re.compile(r'name="(csrf|envelope_digest)" value="([0-9a-f]{64})"')
@@ -183,3 +187,14 @@ async def test_the_documentation_takes_a_login_and_names_every_operation(world: 
         phone.http.cookies.clear()
         answer = await phone.http.post("/m/login", data={**login, "next": elsewhere})
         assert answer.headers["location"] == "/m"
+
+
+async def test_a_message_leads_to_the_incident_and_what_it_rests_on(world: World, phone: Phone) -> None:
+    await IncidentStore(world.services.pool).put([replace(INCIDENT, site_id=SiteId("<b>site</b>"))])
+    await phone.log_in("ann")
+    answer = await phone.http.get(f"/m/incidents/{INCIDENT.incident_id}")
+    assert answer.status_code == 200
+    assert "bus_v: 49.7 where 51.2 was expected." in answer.text
+    assert "detector: battery_voltage" in answer.text
+    assert "<b>site</b>" not in answer.text
+    assert (await phone.http.get("/m/incidents/none")).status_code == 404

@@ -13,6 +13,8 @@ from fastapi.responses import RedirectResponse, Response
 from pydantic import ValidationError
 
 from edge.plan import PlanStatus
+from tools.anomaly.incident_store import IncidentStore
+from tools.notify.occasion import evidence_lines, in_words
 from ui.api.access import ServicesHere, person
 from ui.api.gatekeeper import COOKIE
 from ui.api.phone_pages import (
@@ -21,6 +23,7 @@ from ui.api.phone_pages import (
     STYLE,
     Visitor,
     html,
+    incident_page,
     list_page,
     login_page,
     page,
@@ -199,6 +202,23 @@ async def _card(
 async def card(plan_id: PlanIdPath, services: ServicesHere, caller: Here) -> Response:
     """Show a plan."""
     return await _card(services, caller, plan_id)
+
+
+@router.get("/incidents/{incident_id}")
+async def incident(incident_id: Annotated[Name, Path()], services: ServicesHere, caller: Here) -> Response:
+    """Show what a message about an incident leads to."""
+    visitor = visitor_of(services, caller)
+    found = await IncidentStore(services.pool).fetch(incident_id)
+    if found is None:
+        return html(page("CellWatt", told("no such incident", bad=True), visitor), HTTPStatus.NOT_FOUND)
+    content = incident_page(
+        title=f"{found.severity.value}: {in_words(found.kind)} at {found.site_id}",
+        lines=[f"{found.state.value}.", *evidence_lines(found)],
+        history=[(one.at, one.who, one.why) for one in found.history],
+        visitor=visitor,
+        zone=await zone_of(services),
+    )
+    return html(content)
 
 
 def _read(kind: type[SchemaT], form: Mapping[str, str], *names: str) -> SchemaT:
