@@ -195,8 +195,9 @@ def _ingest(world: World, rate: float, seconds: float) -> dict[str, float]:
         "ingest_visible_p50_s": float(np.quantile(lags_s, 0.5)),
         "ingest_visible_p99_s": float(np.quantile(lags_s, 0.99)),
         "ingest_worker_peak_mb": peak_mb,
-        "ingest_worker_cpu_per_reading_us": 1e6 * used_s / readings,
-        "ingest_database_cpu_per_reading_us": 1e6 * server_s / readings,
+        # Of what was stored: a run that a busy machine cut short must not look cheap.
+        "ingest_worker_cpu_per_reading_us": 1e6 * used_s / max(found, 1),
+        "ingest_database_cpu_per_reading_us": 1e6 * server_s / max(found, 1),
     }
 
 
