@@ -9,7 +9,7 @@ and a prefix of its own that never changes by a byte.
 import asyncio
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from time import monotonic
@@ -38,6 +38,7 @@ SAY_IT = "say_it"
 """Passes on the sentences made from a tool's result."""
 _PLAN_ID = re.compile(r"\bplan-[\w.:/-]*\w")
 _MOST_TOKENS = 220
+_WARM_WITHIN = timedelta(minutes=10)  # a busy machine reads five tokens a second
 _WARM = "request: how is the fleet?"
 _REFUSALS = {
     "stop_or_abort": fixed.STOP,
@@ -90,10 +91,14 @@ class EmbeddedModel:
             return False
         return True
 
-    async def warm(self) -> None:
-        """Let the server read each prefix once, so that the first question does not wait for it."""
-        for name in SLOTS:
-            await self._complete(name, _WARM, grammar([("warm", {})]), 1)
+    async def warm(self, kinds: Iterable[str] = tuple(SLOTS)) -> None:
+        """Let the server read prefixes once, so that a first question does not wait for them.
+
+        Raises:
+            ModelError: The server does not answer, or not within ten minutes.
+        """
+        for name in kinds:
+            await self._complete(name, _WARM, grammar([("warm", {})]), 1, within=_WARM_WITHIN)
 
     async def choose(self, question: Question) -> Choice:
         began = monotonic()
@@ -127,12 +132,16 @@ class EmbeddedModel:
             )
         return self._client
 
-    async def _complete(self, kind: str, user: str, held_by: str, most: int) -> tuple[str, int, int]:
+    async def _complete(
+        self, kind: str, user: str, held_by: str, most: int, within: timedelta | None = None
+    ) -> tuple[str, int, int]:
         """Return the text, and the tokens read and written."""
         text, used, finish = "", (0, 0), None
         async with self._one:
             try:
+                within_s = (within or self.embedded.timeout).total_seconds()
                 stream = await self._opened().chat.completions.create(
+                    timeout=within_s,
                     model=self.embedded.model,
                     messages=[*instructions(kind), {"role": "user", "content": user}],
                     temperature=0.0,
@@ -268,7 +277,7 @@ def grammar_of(question: Question, read: Read) -> str:
         if name == "dispatch_request" and not asks_for_dispatch(read.request):
             continue
         if name == "final_answer" and not read.sentences and "unsupported" not in question.facts:
-            branches.append(("cannot", {"because": one_of([*_REFUSALS, "other"])}))
+            branches.append(("cannot", {"because": one_of(_reasons(question, read))}))
         elif name == "final_answer":
             branches += [(SAY_IT, {}), (name, {"text": text_of(1, 500)})]
         elif name == "plan" and question.name == "tool":
@@ -300,6 +309,17 @@ def may_hold_times(request: str) -> bool:
     """Whether there may be times that only the model can read: digits outside ids and powers, or another language."""
     rest = re.sub(r"\b[\w-]*[a-z][\w-]*\d[\w-]*|\d[\d.,]* ?(?:kw|mw|w|h|%)\b", " ", request.lower())
     return is_foreign(request) or re.search(r"\d", rest) is not None
+
+
+def _reasons(question: Question, read: Read) -> list[str]:
+    """Return why a request may be turned down: only what can be so for this set and these words."""
+    if "plan" not in question.options:
+        return ["secrets", "other"]
+    missing = {
+        "time_is_missing": read.window is None,
+        "feeder_is_missing": not named(read.feeder_ids, read.request.lower()),
+    }
+    return [*(name for name in _REFUSALS if missing.get(name, True)), "other"]
 
 
 def _plan_fields(read: Read) -> dict[str, Field]:

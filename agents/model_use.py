@@ -7,9 +7,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from agents.embedded import EmbeddedModel
+from agents.embedded import SLOTS, EmbeddedModel
 from agents.model_client import ChatModel, Choice, ModelError, Question
 
+_FIRST = (
+    "topic",
+    "watch",
+)  # what most questions begin with; the other prefixes are read while it already answers
 _log = logging.getLogger(__name__)
 
 
@@ -132,9 +136,10 @@ class WhenReady:
         while not self._ready:
             if await self.model.ready():
                 with suppress(ModelError):
-                    await self.model.warm()
+                    await self.model.warm(_FIRST)
                     self._ready = True
                     self.told()
                     _log.info("the embedded language model is asked from now on", extra={"model": self.label})
+                    await self.model.warm(name for name in SLOTS if name not in _FIRST)
                     return
             await asyncio.sleep(self.look_every.total_seconds())

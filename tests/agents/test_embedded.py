@@ -1,6 +1,7 @@
 """The embedded model over a real HTTP server: what it is shown, what holds its answers, and what becomes of them."""
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -271,3 +272,20 @@ async def test_what_nobody_may_have_is_not_left_to_the_model(text: str) -> None:
         with pytest.raises(ModelError, match="a fixed rule answers"):
             await model.choose(a_question(text, "act"))
         assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("request_text", "topic", "reasons"),
+    [
+        ("A fan has failed", "know", {"secrets", "other"}),
+        (
+            "Shave feeder-1 this evening",
+            "act",
+            {"stop_or_abort", "approval", "settings", "setpoint_of_a_site", "secrets", "other"},
+        ),
+    ],
+)
+def test_only_reasons_that_can_be_so_are_offered(request_text: str, topic: str, reasons: set[str]) -> None:
+    question = a_question(request_text, topic)
+    found = grammar_of(question, Read.of(question)).split('\\"because\\":" (')[1].split(")")[0]
+    assert set(re.findall(r"[a-z_]+", found)) == reasons

@@ -117,8 +117,8 @@ class ModelKeeper:
             if answers(self.port):
                 self.state = ModelState.READY
                 self.say(
-                    f"the embedded language model is ready: from now on it answers, and decides in the automated loop"
-                    f" ({QWEN.name}); the policy planner takes over whenever it fails or is slow"
+                    f"the embedded language model is ready ({QWEN.name}): as soon as it has read its instructions it answers, and"
+                    " decides in the automated loop; the policy planner takes over whenever it fails or is slow"
                 )
 
     def stop(self) -> None:
