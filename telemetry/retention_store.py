@@ -84,7 +84,8 @@ async def keep_house_always(
         if hour != done:
             try:
                 kept = await asyncio.to_thread(_turn, connect, policy, now())
-            except psycopg.Error as error:  # away, or something that a person must mend: the next hour tells again
+            except psycopg.Error as error:
+                # The database is away, or a person must mend something: told again with each try.
                 _log.warning("no housekeeping", extra={"error": str(error)})
                 wait_s = _BUSY_S
             else:
