@@ -92,7 +92,9 @@ def follow(
             back_s = (at - stamp.at).total_seconds()
             doubts.append(Doubt(place, "at", f"clock stepped back by {back_s:.0f} s"))
         high, at = number, stamp.at
-    lags = _lags(track.lags, arrived_at, arrived_at - stamps[-1].at)
+    # What comes again, or late, says nothing about the clock: gateways send again while the database is away.
+    is_new = stamps[-1].sequence > track.high
+    lags = _lags(track.lags, arrived_at, arrived_at - stamps[-1].at) if is_new else track.lags
     if _is_steady(lags):
         behind_s = lags[-1][1].total_seconds()
         doubts += [

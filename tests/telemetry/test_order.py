@@ -72,6 +72,17 @@ def test_a_clock_behind_is_seen_whatever_the_rhythm_of_messages() -> None:
     assert doubtful == list(range(150, 200))
 
 
+def test_what_is_sent_again_does_not_hide_a_clock_that_is_behind() -> None:
+    track, doubtful = None, list[int]()
+    for n in range(12):
+        arrived_at = NOW + timedelta(seconds=6 * n)
+        track, doubts = follow(track, "b", [Stamp(n + 1, arrived_at - timedelta(hours=1))], arrived_at)
+        doubtful += [n] if any("steadily" in each.reason for each in doubts) else []
+        first = Stamp(1, NOW - timedelta(hours=1))  # ever older when it comes again
+        track, _ = follow(track, "b", [first], arrived_at + timedelta(seconds=1))
+    assert doubtful == list(range(5, 12))  # the sixth message comes 30 s after the first
+
+
 def test_a_backlog_that_is_caught_up_is_no_skew() -> None:
     track = None
     for n in range(1, 20):  # ten times as fast as it was sampled: its age falls
