@@ -147,7 +147,7 @@ def _strike_lately(
     rng: np.random.Generator, world: _World, kind: Kind, site: int, first: int, last: int, size: float
 ) -> int:
     """Change the world as a fault of the other kinds would, and return its end [I: sizes]."""
-    steps = world.load.shape[1]
+    steps = int(world.load.shape[1])
     if kind is Kind.MODULE_LOSS:
         world.lost[site, first:] = True  # until somebody replaces it
         return steps
@@ -188,7 +188,7 @@ def _spoil_reading(rng: np.random.Generator, fields: dict[str, Floats] | object,
 
 def _frame(rng: np.random.Generator, world: _World, sites: int) -> FleetFrame:
     """Return the readings of a world: an evening discharge, a recharge, losses, heat and meters' noise."""
-    steps = world.load.shape[1]
+    steps = int(world.load.shape[1])
     slot = np.arange(steps) % DAY
     capacity_ah = rng.choice([200.0, 300.0, 400.0], sites)[:, None]
     rate = rng.uniform(0.08, 0.2, (sites, 1))

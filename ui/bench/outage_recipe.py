@@ -55,7 +55,7 @@ def recipe_chance(train: pd.DataFrame, test: pd.DataFrame, *, jobs: int = 2) -> 
         verbose=-1,
     )
     model.fit(train[names].fillna(0.0).to_numpy(np.float32), target)
-    return np.asarray(model.predict_proba(test[names].fillna(0.0).to_numpy(np.float32))[:, 1])
+    return np.asarray(np.asarray(model.predict_proba(test[names].fillna(0.0).to_numpy(np.float32)))[:, 1])
 
 
 def _calendar(rows: pd.DataFrame) -> pd.DataFrame:
