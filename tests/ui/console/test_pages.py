@@ -153,7 +153,11 @@ def test_the_record_is_checked_for_who_asks(live_api: LiveApi) -> None:
 
 def test_an_admin_adds_a_user_and_others_see_no_such_tab(live_api: LiveApi) -> None:
     assert [one.label for one in drawn(live_api, "olga", "settings").tabs] == ["My account", "Messages"]
-    assert [one.label for one in drawn(live_api, "ann", "settings").tabs] == ["My account", "Modes", "Messages"]
+    assert [one.label for one in drawn(live_api, "ann", "settings").tabs] == [
+        "My account",
+        "Modes",
+        "Messages",
+    ]
     test = drawn(live_api, "ada", "settings")
     form = {one.label: one for one in test.text_input}
     form["First password (at least 10 characters)"].set_value("a long first password")
