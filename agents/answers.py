@@ -139,6 +139,35 @@ def _requested(found: Mapping[str, Any]) -> str:
     return f"Dispatch of {found['plan_id']} is requested; the control process decides."
 
 
+def _health(found: Mapping[str, Any]) -> str:
+    where = f"The battery of {found['site_id']}"
+    parts = [
+        f"{where}: its state of health is not known ({found['soh_why']})."
+        if found["soh_pct"] is None
+        else f"{where} has a state of health of {found['soh_pct']} % ({found['soh_from_pct']} to {found['soh_to_pct']} %)."
+    ]
+    if found["end_of_life_month"] is None:
+        parts.append(f"Its end of life is not known ({found['end_of_life_why']}).")
+    else:
+        parts.append(
+            f"Its end of life, {found['end_of_life_pct']} %, is likely reached in {found['end_of_life_month']}, between"
+            f" {found['end_of_life_from']} and {found['end_of_life_to']}."
+        )
+    return " ".join([*parts, f"Note: {found['note']}."])
+
+
+def _replacements(found: Mapping[str, Any]) -> str:
+    parts = [
+        f"{one['site_id']}: order by {one['month']}, likely {one['likely']}."
+        for one in found["batteries"][:10]
+    ]
+    if not parts:
+        parts = [f"No battery is due within {found['within_months']} months."]
+    if found["not_known"]:
+        parts.append(f"Of {found['not_known']} batteries nothing is known.")
+    return " ".join([*parts, f"Note: {found['note']}."])
+
+
 _TELLERS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "fleet_state": _fleet,
     "site_state": _site,
@@ -151,4 +180,6 @@ _TELLERS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "explain_rejection": _rejection,
     "dispatch_request": _requested,
     "knowledge_search": _passages,
+    "health_battery": _health,
+    "health_replacements": _replacements,
 }

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from agents import fixed
 from agents.answers import answer_for
 from agents.gbnf import CLOCK, NUMBER, Field, grammar, one_of, optional, some_of, text_of
-from agents.intents import refusal_in
+from agents.intents import metric_in, refusal_in
 from agents.model_client import Choice, ModelError, Option, Question, UnreachableModelError, prompt
 from agents.questions import FinalAnswer
 from agents.times import read_window
@@ -363,7 +363,8 @@ def _fields(option: type[Option], read: Read) -> dict[str, Field]:
     if "plan_id" in names:
         fields["plan_id"] = one_of(list(read.plan_ids)) if read.plan_ids else text_of(1, 40)
     if "metric" in names:
-        fields["metric"] = one_of(list(_METRICS))
+        said = metric_in(read.request.lower())
+        fields["metric"] = one_of([said] if said else list(_METRICS))
     if "hours" in names:
         fields["hours"] = NUMBER
     return fields

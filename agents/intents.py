@@ -22,6 +22,7 @@ from tools.dispatch_request import DispatchArguments
 from tools.explain_rejection import PlanArguments
 from tools.forecast import ForecastArguments
 from tools.goal import PlanGoal
+from tools.health_replacements import ReplacementArguments
 from tools.incidents import IncidentArguments
 from tools.knowledge_search import KnowledgeArguments
 from tools.site_state import SiteArguments
@@ -37,6 +38,12 @@ _LIBRARY = re.compile(
     r"\b(what now|what to do|what (?:do|should) (?:i|we)|how (?:do|can|should) (?:i|we)|procedure|steps? for|(?<!your )rules?|requirement\w*|regulation\w*|"
     r"manual|library|document\w*|guideline\w*|allowed to|minimum bid|before\?|seen (?:this|that|a|an|such|it)|happened before|explain (?!plan-)|"
     r"what (?:is|are|does) (?:a |an |the )?(?:fcr|ffr|afrr|mfrr|droop|float|walk-in|autonomy rule|local lock|shadow))"
+)
+_HEALTH = re.compile(
+    r"\b(soh|state of health|battery health|health of|healthy|worn|wear|ageing|aging|degrad\w*|end of life|remaining life|internal resistance)\b"
+)
+_REPLACE = re.compile(
+    r"\breplac\w*\b.*\bbatter\w*|\bbatter\w*\b.*\breplac\w*|\bbatter\w*\b.*\bend of life\b|\bnew batter\w*"
 )
 # What nobody may have of the assistant, with what it says instead; looked for before anything else.
 _NEVER: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -112,6 +119,11 @@ class _Asked:
     feeder_ids: tuple[str, ...]
 
 
+def metric_in(text: str) -> str | None:
+    """Return the metric that a text (small letters) names."""
+    return next((value for word, value in _METRICS.items() if word in text), None)
+
+
 def refusal_in(asked: str) -> str:
     """Return what is said to a request for what nobody may have of the assistant; empty for any other (English only)."""
     text = mended(asked)
@@ -128,7 +140,7 @@ def _about(text: str, raw: str, facts: Mapping[str, Any]) -> tuple[str, Option]:
         site_ids=tuple(named(facts["site_ids"], text)),
         feeder_ids=tuple(feeder_ids),
     )
-    for look in (_plans, _library, _incidents, _feeders, _sites):
+    for look in (_plans, _health, _library, _incidents, _feeders, _sites):
         if found := look(asked, facts):
             return found
     if re.search(
@@ -147,6 +159,15 @@ def _plans(asked: _Asked, _: Mapping[str, Any]) -> tuple[str, Option] | None:
     if re.search(r"\b(compare|alternatives?)\b", asked.text):
         return "compare_plans", ComparePlansArguments()
     return None
+
+
+def _health(asked: _Asked, _: Mapping[str, Any]) -> tuple[str, Option] | None:
+    wear, replace = _HEALTH.search(asked.text), _REPLACE.search(asked.text)
+    if not (wear or replace) or re.search(r"\bhow (?:do|can|should) (?:i|we)\b", asked.text):
+        return None
+    if asked.site_ids:
+        return "health_battery", SiteArguments(site_id=asked.site_ids[0])
+    return "health_replacements", ReplacementArguments()
 
 
 def _library(asked: _Asked, _: Mapping[str, Any]) -> tuple[str, Option] | None:
@@ -212,7 +233,7 @@ def _about_site(text: str, site_id: str, facts: Mapping[str, Any]) -> tuple[str,
     if re.search(r"\b(forecast|expect\w*|predict\w*|tomorrow)\b", text):
         return "forecast", ForecastArguments(subject_id=site_id)
     if back or re.search(r"\b(history|telemetry|trend|curve|course)\b", text):
-        metric = next((value for word, value in _METRICS.items() if word in text), "load_w")
+        metric = metric_in(text) or "load_w"
         hours = 6.0 if back is None else float(back[1]) * (24.0 if back[2].startswith("d") else 1.0)
         return "telemetry_window", WindowArguments.model_validate(
             {"site_id": site_id, "metric": metric, "hours": min(max(hours, 0.25), 744.0), "end": facts["now"]}

@@ -63,7 +63,7 @@ class Act(Option):
 
 
 class Know(Option):
-    """The request asks how to do something, for a rule or a procedure, or whether something was seen before."""
+    """The request asks how to do something, for a rule, whether something was seen before, or for battery health and replacement."""
 
 
 TOPICS: dict[str, type[Option]] = {"watch": Watch, "act": Act, "know": Know}

@@ -17,9 +17,11 @@ from edge.safety.validator import validate
 from telemetry.db import open_async_pool
 from telemetry.model.incident import Incident
 from telemetry.reading_store import ReadingStore
+from telemetry.registry_store import RegistryStore
 from tests.agents.harness import JumpClock
 from tests.agents.worlds import World
 from tools.deps import Deps, Fleet
+from tools.health_look import HealthLook
 from tools.planning.dispatch_store import DispatchStore
 from tools.planning.plan_store import PlanStore
 
@@ -67,6 +69,7 @@ async def main(dsn: str, mode: str) -> None:
             refresh_incidents=nothing,
             incidents=no_incidents,
             readings=ReadingStore(pool),
+            health=HealthLook(readings=ReadingStore(pool), registry=RegistryStore(pool)),
             plans=PlanStore(pool),
             dispatch=dispatch,
             check=lambda plan, seen, now: validate(plan, seen.state, seen.limits, now),

@@ -24,9 +24,11 @@ from edge.safety.validator import validate
 from telemetry.db import open_async_pool
 from telemetry.model.incident import Incident
 from telemetry.reading_store import ReadingStore
+from telemetry.registry_store import RegistryStore
 from tests.agents.worlds import NOW, World
 from tests.services import Database
 from tools.deps import Deps, Fleet
+from tools.health_look import HealthLook
 from tools.planning.dispatch_store import DispatchStore
 from tools.planning.plan_store import PlanStore
 from ui.ops.secrets import DatabaseRole
@@ -77,6 +79,7 @@ class Bench:
                 refresh_incidents=self._count("incidents", len(self.world.incidents)),
                 incidents=self._incidents,
                 readings=ReadingStore(self.pool),
+                health=HealthLook(readings=ReadingStore(self.pool), registry=RegistryStore(self.pool)),
                 plans=PlanStore(self.pool),
                 dispatch=DispatchStore(self.pool),
                 check=lambda plan, fleet, now: validate(plan, fleet.state, fleet.limits, now),

@@ -61,3 +61,33 @@ async def test_no_sentence_of_a_fixed_answer_is_dropped(database: Database) -> N
             [message] = events(bench, "message", thread_id)
             assert expected.replace("plan-rejected-1-deep", str(rejected)) in message["text"], message["text"]
             assert message["notes"] == [], question
+
+
+def test_the_health_of_a_battery_is_told_with_its_interval_and_what_it_is_worth() -> None:
+    known = {
+        "site_id": "cbs-0001", "soh_pct": 93.3, "soh_from_pct": 89.0, "soh_to_pct": 97.6, "end_of_life_month": "2031-05",
+        "end_of_life_from": "2029-01", "end_of_life_to": "2034-02", "end_of_life_pct": 80.0, "note": "small cells only",
+    }  # fmt: skip
+    said = answer_for({"tool": "health_battery", "result": known})
+    assert "93.3 % (89.0 to 97.6 %)" in said
+    assert said.endswith("between 2029-01 and 2034-02. Note: small cells only.")
+    unknown = {
+        **known,
+        "soh_pct": None,
+        "soh_why": "nothing seen",
+        "end_of_life_month": None,
+        "end_of_life_why": "no soh",
+    }
+    assert "not known (nothing seen)" in answer_for({"tool": "health_battery", "result": unknown})
+
+
+def test_batteries_to_replace_are_told_by_the_month_to_order_by() -> None:
+    line = {"site_id": "cbs-0001", "month": "2026-08", "likely": "2027-01"}
+    found = {"within_months": 24, "batteries": [line], "not_known": 3, "note": "n"}
+    assert answer_for({"tool": "health_replacements", "result": found}) == (
+        "cbs-0001: order by 2026-08, likely 2027-01. Of 3 batteries nothing is known. Note: n."
+    )
+    none = {**found, "batteries": [], "not_known": 0}
+    assert answer_for({"tool": "health_replacements", "result": none}) == (
+        "No battery is due within 24 months. Note: n."
+    )

@@ -289,3 +289,8 @@ def test_only_reasons_that_can_be_so_are_offered(request_text: str, topic: str, 
     question = a_question(request_text, topic)
     found = grammar_of(question, Read.of(question)).split('\\"because\\":" (')[1].split(")")[0]
     assert set(re.findall(r"[a-z_]+", found)) == reasons
+
+
+def test_a_metric_that_is_named_is_not_left_to_the_model() -> None:
+    question = a_question("Battery temperature of cbs-0001 over the past 24 hours")
+    assert r',\"metric\":" ("\"battery_c\"")' in grammar_of(question, Read.of(question))

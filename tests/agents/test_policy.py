@@ -21,7 +21,7 @@ FACTS: dict[str, Any] = {
 }
 OPTIONS = {
     "fleet_state", "site_state", "site_autonomy", "telemetry_window", "data_quality", "incidents", "forecast", "plan",
-    "compare_plans", "explain_rejection", "dispatch_request",
+    "compare_plans", "explain_rejection", "dispatch_request", "knowledge_search", "health_battery", "health_replacements",
 }  # fmt: skip
 
 
@@ -49,6 +49,10 @@ OPTIONS = {
         ("dispatch plan-run1-1-deep", "dispatch_request"),
         ("show me plan-run1-1-deep", "compare_plans"),
         ("write me a poem", "final_answer"),
+        ("how healthy is the battery of cbs-0001", "health_battery"),
+        ("state of health of cbs-0002", "health_battery"),
+        ("which batteries need replacing, and when?", "health_replacements"),
+        ("how do we replace a battery", "knowledge_search"),
     ],
 )
 def test_words_lead_to_a_tool(text: str, tool: str) -> None:

@@ -25,10 +25,12 @@ from edge.safety.policy import load_policy, required_tier
 from edge.safety.validator import validate
 from telemetry.model.reading import SiteState
 from telemetry.reading_store import ReadingStore
+from telemetry.registry_store import RegistryStore
 from tests.edge.control.world import SITES, World, clock_at, eventually, fleet_plan, live_state, world_of
 from tests.edge.safety.examples import START, with_reading, with_status
 from tests.services import Broker, Database
 from tools.deps import Deps, Fleet
+from tools.health_look import HealthLook
 from tools.planning.dispatch_store import DispatchStore
 from tools.planning.plan_store import PlanStore
 from ui.ops.secrets import DatabaseRole
@@ -96,6 +98,7 @@ def deps_over(world: World) -> AgentDeps:
             refresh_incidents=nothing,
             incidents=no_incidents,
             readings=ReadingStore(world.loop),
+            health=HealthLook(readings=ReadingStore(world.loop), registry=RegistryStore(world.loop)),
             plans=PlanStore(world.loop),
             dispatch=DispatchStore(world.loop),
             check=lambda plan, known, now: validate(plan, known.state, known.limits, now),
