@@ -14,6 +14,8 @@ from tools.explain_rejection import PlanArguments, explain_rejection
 from tools.fleet_state import fleet_state
 from tools.forecast import ForecastArguments, forecast
 from tools.goal import PlanGoal
+from tools.health_battery import health_battery
+from tools.health_replacements import ReplacementArguments, health_replacements
 from tools.incidents import IncidentArguments, incidents
 from tools.knowledge_search import KnowledgeArguments, knowledge_search
 from tools.site_autonomy import site_autonomy
@@ -56,6 +58,8 @@ TOOLS: Mapping[str, Tool] = {
         _read("incidents", IncidentArguments, incidents),
         _read("forecast", ForecastArguments, forecast),
         _read("knowledge_search", KnowledgeArguments, knowledge_search),
+        _read("health_battery", SiteArguments, health_battery),
+        _read("health_replacements", ReplacementArguments, health_replacements),
         _read("compare_plans", ComparePlansArguments, compare_plans),
         _read("explain_rejection", PlanArguments, explain_rejection),
         Tool(name="plan", arguments=PlanGoal, side_effect=SideEffect.PROPOSE, run=None),
@@ -79,5 +83,5 @@ SETS: Mapping[str, tuple[str, ...]] = {
         "knowledge_search",
     ),
     "act": ("fleet_state", "forecast", "plan", "compare_plans", "explain_rejection", "dispatch_request"),
-    "know": ("knowledge_search", "incidents"),
+    "know": ("knowledge_search", "incidents", "health_battery", "health_replacements"),
 }

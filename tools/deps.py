@@ -15,6 +15,9 @@ from telemetry.model.incident import Incident
 from telemetry.model.site import SiteId
 from telemetry.points import Point
 from telemetry.reading_store import Delivered
+from tools.health.estimate import NotJudged
+from tools.health.resistance import Resistance
+from tools.health.site_health import SiteHealth
 from tools.planning.dispatch_store import DispatchStore
 from tools.planning.plan_store import PlanStore
 
@@ -46,6 +49,20 @@ class Readings(Protocol):
         ...
 
 
+class Batteries(Protocol):
+    """What is asked of `tools.health_look.HealthLook`."""
+
+    async def __call__(
+        self, now: datetime, site_ids: Sequence[SiteId] | None = None
+    ) -> Mapping[SiteId, SiteHealth]:
+        """Return the health of each battery (or of those asked for that exist)."""
+        ...
+
+    async def resistance(self, site_id: SiteId, now: datetime) -> Resistance | NotJudged:
+        """Return a site's resistance from the load steps of the last hours."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deps:
     """Everything that a tool may reach. None of it leads to a device.
@@ -57,6 +74,7 @@ class Deps:
         refresh_incidents: Look for anomalies as of an instant and keep what was found; returns how many are open.
         incidents: The incidents that are not closed, worst first.
         readings: Telemetry.
+        health: What looks at batteries.
         plans: Plans and verdicts.
         dispatch: Approvals, dispatch requests, what control made of them, reports.
         check: The validate gate.
@@ -71,6 +89,7 @@ class Deps:
     refresh_incidents: Callable[[datetime], Awaitable[int]]
     incidents: Callable[[], Awaitable[Sequence[Incident]]]
     readings: Readings
+    health: Batteries
     plans: PlanStore
     dispatch: DispatchStore
     check: Callable[[Plan, Fleet, datetime], Approved | Rejected]

@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Protocol
 
 from telemetry.model.site import SiteId
+from tools.deps import Batteries
 from tools.errors import ToolInputError
 from tools.health.estimate import SohEstimate
 from tools.health.remaining import RemainingLife
 from tools.health.resistance import Resistance
-from tools.health_look import HealthLook
 from tools.site_state import SiteArguments
 
 
@@ -22,7 +22,7 @@ class HealthDeps(Protocol):
         ...
 
     @property
-    def health(self) -> HealthLook:
+    def health(self) -> Batteries:
         """What looks at batteries."""
         ...
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from psycopg.types.json import Jsonb
 
+from agents.answers import answer_for
 from telemetry.model.incident import Incident, IncidentState, Severity
 from telemetry.model.site import SiteId
 from tests.agents.harness import bench_over

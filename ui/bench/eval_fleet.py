@@ -13,7 +13,7 @@ from edge.safety.validator import validate
 from telemetry.model.incident import Incident, IncidentState, Severity
 from telemetry.model.reading import SiteState
 from telemetry.model.site import SiteId
-from tools.deps import Deps, Fleet, Readings
+from tools.deps import Batteries, Deps, Fleet, Readings
 from tools.planning.dispatch_store import DispatchStore
 from tools.planning.plan_store import PlanStore
 from ui.bench.safety import fleet_case
@@ -75,6 +75,7 @@ def evaluation_deps(fleet: Fleet) -> Deps:
         refresh_incidents=nothing_new,
         incidents=open_incidents,
         readings=cast("Readings", None),
+        health=cast("Batteries", None),
         plans=cast("PlanStore", None),
         dispatch=cast("DispatchStore", None),
         check=lambda plan, known, now: validate(plan, known.state, known.limits, now),

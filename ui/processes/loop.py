@@ -112,6 +112,7 @@ def tool_deps(pool: Pool, settings: ProcessSettings, policy_file: Path, *, dask:
     def tier(plan: Plan, fleet: Fleet) -> ApprovalTier | None:
         return required_tier(plan, fleet.state, fleet.limits, policy)
 
+    health = HealthLook(readings=readings, registry=registry)
     inputs = ForecastInputs(readings=readings, registry=registry)
 
     async def backup_h(now: datetime) -> Mapping[str, float]:
@@ -125,7 +126,7 @@ def tool_deps(pool: Pool, settings: ProcessSettings, policy_file: Path, *, dask:
         fleet=fleet,
         readings=readings,
         store=incidents,
-        lives=DailyLives(health=HealthLook(readings=readings, registry=registry)),
+        lives=DailyLives(health=health),
     )
 
     async def refresh_incidents(now: datetime) -> int:
@@ -148,6 +149,7 @@ def tool_deps(pool: Pool, settings: ProcessSettings, policy_file: Path, *, dask:
         refresh_incidents=refresh_incidents,
         incidents=incidents.open,
         readings=readings,
+        health=health,
         plans=PlanStore(pool),
         dispatch=DispatchStore(pool),
         check=check,
