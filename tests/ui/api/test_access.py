@@ -36,6 +36,8 @@ VIEWER = {
     ("GET", "/v1/forecasts/{subject_id}"),
     ("GET", "/v1/alerts"),
     ("GET", "/v1/forecast-accuracy"),
+    ("GET", "/v1/health/batteries"),
+    ("GET", "/v1/sites/{site_id}/health"),
     ("GET", "/v1/quality"),
     ("GET", "/v1/knowledge/search"),
     ("GET", "/v1/knowledge/documents"),

@@ -1,0 +1,114 @@
+"""How batteries age: state of health with its interval, wear, remaining life, and by which month to replace them."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+
+from telemetry.model.site import Site, SiteId
+from tools.health.estimate import NotJudged, SohEstimate
+from tools.health.remaining import LONGEST, RemainingLife
+from tools.health.resistance import Resistance
+from tools.health.site_health import NOTE, SiteHealth
+from tools.health_look import HealthLook
+from ui.api.access import Cursor, ServicesHere, from_cursor, may, page_of, text_part, to_cursor
+from ui.api.health_schemas import (
+    BatteryHealth,
+    BatteryHealthPage,
+    RemainingOut,
+    SiteHealthOut,
+    SohObservation,
+    SohOut,
+)
+from ui.api.problems import not_found
+from ui.api.roles import Role
+from ui.api.schemas import Name
+from ui.api.services import Services
+
+router = APIRouter(prefix="/v1", tags=["health"])
+# A page reads four weeks of quarter hours of each of its sites, so it is shorter than other pages.
+_MOST = 500
+
+
+@router.get("/health/batteries", **may(Role.VIEWER))
+async def batteries(
+    services: ServicesHere,
+    cursor: Cursor = None,
+    limit: Annotated[int, Query(ge=1, le=_MOST, description="how many at most")] = 200,
+) -> BatteryHealthPage:
+    """List batteries with state of health, wear, remaining life and the month to replace them by, or why it is not known."""
+    after = from_cursor(cursor, text_part)
+    now, look, sites = services.clock.now(), look_of(services), await services.registry.sites()
+    names = sorted(name for name in sites if after is None or name > after[0])
+    chosen, last = page_of(names, limit)
+    async with services.checks:
+        found = await look(now, chosen) if chosen else {}
+    return BatteryHealthPage(
+        at=now,
+        days=look.past.total_seconds() / 86_400.0,
+        note=NOTE,
+        items=[health_out(found[name], sites[name], now) for name in chosen if name in found],
+        next_cursor=None if last is None else to_cursor(last),
+    )
+
+
+@router.get("/sites/{site_id}/health", **may(Role.VIEWER, 404))
+async def site_health(site_id: Annotated[Name, Path()], services: ServicesHere) -> SiteHealthOut:
+    """Show one battery's health, its resistance, and what the figures rest on."""
+    now, look, name = services.clock.now(), look_of(services), SiteId(site_id)
+    site = (await services.registry.sites()).get(name)
+    found = (await look(now, [name])).get(name)
+    if site is None or found is None:
+        raise not_found("site", site_id)
+    resistance = await look.resistance(name, now)
+    if isinstance(resistance, Resistance):
+        ohm, why = resistance.ohm, f"{resistance.steps} load steps"
+    else:
+        ohm, why = None, resistance.reason
+    return SiteHealthOut(
+        at=now,
+        days=look.past.total_seconds() / 86_400.0,
+        note=found.note,
+        battery=health_out(found, site, now),
+        resistance_ohm=ohm,
+        resistance_why=why,
+        observations=[SohObservation.model_validate(one, from_attributes=True) for one in found.observations],
+        not_counted=list(found.refused),
+    )
+
+
+def look_of(services: Services) -> HealthLook:
+    """Return what looks at batteries, with the API's rights."""
+    return HealthLook(readings=services.readings, registry=services.registry)
+
+
+def health_out(found: SiteHealth, site: Site, now: datetime) -> BatteryHealth:
+    """Return a battery's health as the API tells it."""
+    soh, life = found.soh, found.remaining
+    return BatteryHealth(
+        site_id=found.site_id,
+        simulated=site.simulated,
+        soh=_soh(soh) if isinstance(soh, SohEstimate) else None,
+        soh_why=soh.evidence if isinstance(soh, SohEstimate) else soh.reason,
+        remaining=RemainingOut.model_validate(life, from_attributes=True)
+        if isinstance(life, RemainingLife)
+        else None,
+        remaining_why=life.reason if isinstance(life, NotJudged) else _life_words(life),
+        replace_month=f"{life.early:%Y-%m}"
+        if isinstance(life, RemainingLife) and life.early < now + LONGEST
+        else None,
+        replace_at_frac=found.replace_at_frac,
+        wear_frac_per_year=found.wear_frac_per_year,
+        full_cycles=found.cycles,
+        mean_battery_c=found.mean_c,
+    )
+
+
+def _soh(soh: SohEstimate) -> SohOut:
+    return SohOut(
+        soh_frac=soh.soh_frac, low_frac=soh.low_frac, high_frac=soh.high_frac, evidence=soh.evidence
+    )
+
+
+def _life_words(life: RemainingLife) -> str:
+    return f"losing {life.loss_frac_per_year:.1%} a year over {life.observations} observations"
