@@ -11,6 +11,7 @@ from ui.console.views.audit import show_audit
 from ui.console.views.chat import show_chat
 from ui.console.views.fleet import show_fleet
 from ui.console.views.forecasts import show_forecasts
+from ui.console.views.health import show_health
 from ui.console.views.incidents import show_incidents
 from ui.console.views.library import show_library
 from ui.console.views.plans import show_plans
@@ -34,6 +35,7 @@ _PAGES: dict[str, dict[str, tuple[Show, str, str]]] = {
     },
     texts.SECTION_TRUST: {
         "forecasts": (show_forecasts, texts.PAGE_FORECASTS, "trending_up"),
+        "health": (show_health, texts.PAGE_HEALTH, "battery_alert"),
         "quality": (show_quality, texts.PAGE_QUALITY, "fact_check"),
         "settings": (show_settings, texts.PAGE_SETTINGS, "settings"),
     },

@@ -78,6 +78,7 @@ PAGE_PLANS = "Plans"
 PAGE_AUDIT = "Control log"
 PAGE_INCIDENTS = "Incidents"
 PAGE_FORECASTS = "Forecasts"
+PAGE_HEALTH = "Battery health"
 PAGE_QUALITY = "Data quality"
 PAGE_KNOWLEDGE = "Library"
 PAGE_SETTINGS = "Settings"
@@ -248,6 +249,13 @@ COLUMN = {
     "alternative": "Alternative",
     "peak_kw": "Peak, kW",
     "reserve_margin_h": "Above reserve, h",
+    "replace_by": "Replace by",
+    "likely": "Likely at its end",
+    "latest": "At the latest",
+    "soh": "State of health",
+    "cycles_28": "Full cycles in 28 d",
+    "wear_pct": "Wear, % of life a year",
+    "battery_c": "Mean battery, °C",
 }
 STATE = {
     "float": "float",
@@ -292,6 +300,37 @@ SITE_NO_INCIDENTS = "None."
 SITE_ABOUT = "What stands here"
 SITE_PEERS = "Other sites on {feeder} ({count})"
 SITE_NO_PEERS = "This is the feeder's only site."
+
+# --- battery health ---
+HEALTH_QUESTION = "Which batteries need replacing, and when?"
+HEALTH_NOTE = (
+    "How far to believe this: {note}. Looked at: the last {days:.0f} days, and every capacity test on record."
+)
+HEALTH_LOOKING = "Looking at batteries: {done} of {sites} …"
+HEALTH_WITHIN = "Within"
+HEALTH_MONTHS = "{count} months"
+HEALTH_DUE = "To replace, by month"
+HEALTH_DUE_NOTE = (
+    "A battery stands in the month in which one in ten like it is at its end of life: have the new one by then."
+    " What is overdue stands in the first month."
+)
+HEALTH_NONE_DUE = "No battery that could be judged is due within {months} months."
+HEALTH_ALT = "{count} batteries are due within {months} months"
+HEALTH_BATTERIES = "batteries"
+HEALTH_WEAKEST = "The weakest batteries"
+HEALTH_WEAKEST_NOTE = "Dot: state of health; bar: its 95 % interval; dashed line: end of life."
+HEALTH_SOH_AXIS = "share of rated capacity"
+HEALTH_UNKNOWN = "Not judged ({count})"
+HEALTH_ALL = "All batteries ({count})"
+HEALTH_LATER = "later"
+SITE_HEALTH = "Battery health"
+SITE_HEALTH_WHY = "State of health: {soh}. Remaining life: {life}."
+SITE_HEALTH_SIMULATED = "This battery is simulated."
+SITE_HEALTH_SEEN = "What it rests on ({count})"
+SITE_HEALTH_NOT_COUNTED = "not counted: {why}"
+SITE_HEALTH_RESISTANCE = "Resistance"
+SITE_HEALTH_CYCLES = "Full cycles in 28 d"
+SITE_HEALTH_WEAR = "Wear a year"
 
 # --- plan card ---
 PLAN_SIMULATED = "{count} of {sites} sites simulated"

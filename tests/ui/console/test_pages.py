@@ -22,6 +22,7 @@ PAGES = (
     "plans",
     "audit",
     "forecasts",
+    "health",
     "quality",
     "library",
     "settings",
@@ -203,3 +204,19 @@ def test_what_an_operator_takes_in_is_found_read_and_removed_by_an_admin(live_ap
     assert "mast-lights.md" not in {
         one["document_id"] for one in live_api.client("vic").items("/v1/knowledge/documents")
     }
+
+
+def test_batteries_are_told_with_what_the_figures_are_worth(live_api: LiveApi) -> None:
+    test = drawn(live_api, "vic", "health")
+    assert "nothing is claimed" in test.info[0].value
+    listed = test.dataframe[-1].value
+    assert list(listed["site_id"]) == ["site-1", "site-2"]
+    assert list(listed["simulated"]) == [True, True]
+    site = drawn(live_api, "vic", "site", site="site-2")
+    assert any(
+        "This battery is simulated." in one.value and "nothing is claimed" in one.value
+        for one in site.caption
+    )
+    shown = {one.label: one.value for one in site.metric}
+    assert shown["Resistance"] == "–"
+    assert shown["State of health"].startswith("100 % (")

@@ -15,6 +15,7 @@ from ui.console.fleet_charts import site_rows, state_of
 from ui.console.flow_picture import power_flow_picture
 from ui.console.formats import ago, harmless, hours, kilo, local, now_of, percent, plain, words
 from ui.console.header import show_header
+from ui.console.health_view import show_battery_health
 from ui.console.profile_view import show_profile
 from ui.console.site_charts import VIEWS, add_incidents, add_reserve, history_figure, reserve_frac, soc_bar
 from ui.console.tables import show_rows
@@ -40,6 +41,7 @@ def show_site(desk: Desk) -> None:
         entry = desk.api.get(f"/v1/sites/{site_id}")["site"]
         keep_fresh(_live, _LIVE_EVERY_S, desk, site_id, entry)
         keep_fresh(_history, _HISTORY_EVERY_S, desk, site_id, entry)
+        show_battery_health(desk, site_id)
         _commands(desk, site_id, fleet)
         _incidents(desk, site_id, now_of(fleet))
         _about(entry)
