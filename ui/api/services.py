@@ -35,6 +35,7 @@ from ui.api.idempotency_store import IdempotencyStore
 from ui.api.incident_store import IncidentDesk
 from ui.api.library import Library
 from ui.api.metrics import Metrics
+from ui.api.model_use import ModelSettings
 from ui.api.notice_hub import NoticeHub
 from ui.api.notices import notifier, notify_desk
 from ui.api.passwords import Passwords
@@ -59,6 +60,7 @@ class Services:
         wall: Wall time, for sessions and lock-outs.
         policy: Who must approve what, read afresh at each call.
         secret: Keys the forms of the approval page.
+        model: Which planner the loop is set to, for people to see.
     """
 
     dsn: str
@@ -93,6 +95,7 @@ class Services:
     checks: asyncio.Semaphore
     library: Library
     notify: NotifyDesk
+    model: ModelSettings
 
 
 @asynccontextmanager
@@ -107,6 +110,7 @@ async def open_services(
     hasher: PasswordHasher | None = None,
     choose_embedder: Callable[[], Chosen] = lambda: Chosen(embedder=None),
     notify_file: Path | None = None,
+    model: ModelSettings | None = None,
 ) -> AsyncIterator[Services]:
     """Open everything, keep the shared tasks running, and close it all at the end."""
     chosen = settings or ApiSettings()
@@ -124,6 +128,7 @@ async def open_services(
         passwords,
         Library(pool, choose_embedder),
         notify_desk(pool, notify_file),
+        model or ModelSettings(),
     )
     tasks = [
         asyncio.create_task(services.hub.run()),
@@ -154,6 +159,7 @@ def _wired(
     passwords: Passwords,
     library: Library,
     notify: NotifyDesk,
+    model: ModelSettings,
 ) -> Services:
     accounts, registry = AccountStore(pool), RegistryStore(pool)
 
@@ -193,6 +199,7 @@ def _wired(
         checks=asyncio.Semaphore(1),
         library=library,
         notify=notify,
+        model=model,
     )
 
 

@@ -249,6 +249,17 @@ COLUMN = {
     "alternative": "Alternative",
     "peak_kw": "Peak, kW",
     "reserve_margin_h": "Above reserve, h",
+    "tier": "Tier",
+    "most_kw": "Power, at most kW",
+    "most_sites": "Sites, at most",
+    "depth_pct": "Discharge, at most %",
+    "objectives": "Objectives",
+    "modes": "Operating modes",
+    "which": "Which",
+    "valid_h": "Approval lasts, h",
+    "answers": "Answers",
+    "tokens": "Tokens",
+    "money": "Money",
     "replace_by": "Replace by",
     "likely": "Likely at its end",
     "latest": "At the latest",
@@ -555,3 +566,31 @@ NOTICES_TEST = "Send a test to everybody"
 NOTICES_RECENT = "Messages sent"
 NOTICES_NONE = "Nothing has been sent yet."
 NOTICES_ALL_KINDS = "all"
+
+# --- what governs the agent ---
+SETTINGS_POLICY = "Approval policy"
+POLICY_LEAD = (
+    "A plan takes the least tier that holds it in every respect; beyond all tiers nobody may approve it. The policy is a"
+    " file on the server, read afresh for every plan; neither the console nor the agent can change it."
+)
+POLICY_NONE = "Nobody may approve anything: {why}. Put a sound policy file in place on the server."
+POLICY_SIMULATED = "simulated sites only"
+POLICY_ANY = "all sites"
+SETTINGS_MODEL = "Model"
+MODEL_PLANNERS = {
+    "endpoint": "The language model {name} at {host} is asked first; the policy planner takes over where it fails.",
+    "embedded": "The embedded language model on this machine is asked first; the policy planner takes over where it fails.",
+    "policy": "The policy planner answers alone: fixed rules, no language model.",
+}
+MODEL_LAST = "The newest answer came from: {model}"
+MODEL_LAST_NONE = "Nothing has been answered yet."
+MODEL_TOKENS = "Tokens in 24 h"
+MODEL_MONEY = "Money in 24 h"
+MODEL_OF = "{used} of {limit}"
+MODEL_PER_THREAD = "Limits of one conversation: tokens {tokens}, money {money}."
+MODEL_NO_LIMIT = "no limit"
+MODEL_UNUSED = "No language model has been used in the last 24 hours."
+MODEL_NOTE = (
+    "Limits and prices are set where CellWatt is started (CELLWATT_TOKENS_PER_DAY, CELLWATT_MONEY_PER_DAY,"
+    " OPENAI_PRICE_PER_MILLION_PROMPT …). Once one is used up the policy planner answers alone."
+)

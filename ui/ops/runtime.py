@@ -34,6 +34,9 @@ _MODEL = (
     "CELLWATT_EMBEDDED_",
     "CELLWATT_ENDPOINT_",
 )  # how the names begin
+# What the API may show of it to operators: never the key.
+_SHOWN = ("OPENAI_BASE_URL", "OPENAI_MODEL", "LLM", "CELLWATT_LLM_URL")
+_SHOWN_LIMITS = ("OPENAI_PRICE_PER_MILLION_", "CELLWATT_TOKENS_PER_", "CELLWATT_MONEY_PER_")
 
 
 class RuntimeUnknownError(ControlError):
@@ -145,7 +148,14 @@ class Installation:
                 name: self._ingest(number, inherited)
                 for number, name in enumerate(ingest_processes(INGEST_WORKERS))
             },
-            "api": self._api(),
+            "api": {
+                **self._api(),
+                **{
+                    name: text
+                    for name, text in inherited.items()
+                    if name in _SHOWN or name.startswith(_SHOWN_LIMITS)
+                },
+            },
             "loop": {
                 **self._database(DatabaseRole.LOOP),
                 settings.POLICY_FILE: str(self.policy_file),

@@ -59,6 +59,8 @@ OPERATOR = {
     ("POST", "/v1/incidents/{incident_id}/assign"),
     ("GET", "/v1/audit"),
     ("GET", "/v1/notifications"),
+    ("GET", "/v1/settings/policy"),
+    ("GET", "/v1/settings/model"),
     ("GET", "/v1/notifications/targets"),
     ("GET", "/v1/registry/{kind}/{subject_id}/changes"),
     ("POST", "/v1/knowledge/documents"),

@@ -153,12 +153,10 @@ def test_the_record_is_checked_for_who_asks(live_api: LiveApi) -> None:
 
 
 def test_an_admin_adds_a_user_and_others_see_no_such_tab(live_api: LiveApi) -> None:
-    assert [one.label for one in drawn(live_api, "olga", "settings").tabs] == ["My account", "Messages"]
-    assert [one.label for one in drawn(live_api, "ann", "settings").tabs] == [
-        "My account",
-        "Modes",
-        "Messages",
-    ]
+    others = ["Messages", "Approval policy", "Model"]
+    assert [one.label for one in drawn(live_api, "vic", "settings").tabs] == ["My account"]
+    assert [one.label for one in drawn(live_api, "olga", "settings").tabs] == ["My account", *others]
+    assert [one.label for one in drawn(live_api, "ann", "settings").tabs] == ["My account", "Modes", *others]
     test = drawn(live_api, "ada", "settings")
     form = {one.label: one for one in test.text_input}
     form["First password (at least 10 characters)"].set_value("a long first password")
@@ -220,3 +218,13 @@ def test_batteries_are_told_with_what_the_figures_are_worth(live_api: LiveApi) -
     shown = {one.label: one.value for one in site.metric}
     assert shown["Resistance"] == "–"
     assert shown["State of health"].startswith("100 % (")
+
+
+def test_an_operator_reads_the_policy_in_force_and_which_planner_answers(live_api: LiveApi) -> None:
+    test = drawn(live_api, "olga", "settings")
+    tiers = test.dataframe[-1].value
+    assert list(tiers["tier"]) == ["by policy", "1 person", "2 persons"]
+    assert list(tiers["most_kw"]) == [1.024, 8.192, 1000.0]
+    assert list(tiers["which"]) == ["simulated sites only", "all sites", "all sites"]
+    assert any("The policy planner answers alone" in one.value for one in test.markdown)
+    assert {one.label: one.value for one in test.metric}["Tokens in 24 h"] == "0 of no limit"

@@ -12,6 +12,7 @@ from ui.console.desk import ROLES, Desk, attempt, choose_zone, order_in_words, p
 from ui.console.formats import local, moment, words
 from ui.console.header import good_reason, reason_asked, show_header
 from ui.console.tables import show_rows
+from ui.console.views.governance import show_model, show_policy
 from ui.console.views.notices import show_notices
 
 _MODES = ("monitor", "shadow", "remote")
@@ -30,6 +31,8 @@ def show_settings(desk: Desk) -> None:
         tabs[texts.SETTINGS_TOKENS] = lambda: _tokens(desk)
     if desk.may("operator"):
         tabs[texts.SETTINGS_NOTICES] = lambda: show_notices(desk)
+        tabs[texts.SETTINGS_POLICY] = lambda: show_policy(desk)
+        tabs[texts.SETTINGS_MODEL] = lambda: show_model(desk)
     for tab, show in zip(st.tabs(list(tabs)), tabs.values(), strict=True):
         with tab, problems_shown():
             show()
