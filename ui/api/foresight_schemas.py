@@ -20,6 +20,19 @@ class ModelAccuracyOut(Schema):
     covered_95_frac: float
 
 
+class SubjectAccuracyOut(Schema):
+    """One site's or feeder's live accuracy over the days looked at, whatever models served it."""
+
+    subject_id: str
+    models: list[str]
+    forecasts: int
+    mae_w: float
+    wape_frac: float
+    over_naive_ratio: float | None
+    covered_80_frac: float
+    covered_95_frac: float
+
+
 class DriftOut(Schema):
     """How far a subject's errors lie from what its forecast promised; `alarmed` made the loop choose a model anew."""
 
@@ -31,10 +44,14 @@ class DriftOut(Schema):
 
 
 class ForecastAccuracy(Schema):
-    """Served forecasts against what was measured, by model, and the subjects whose errors grew, worst first."""
+    """Served forecasts of `days` against what was measured: by model, the worst subjects by their error's share of what was
+    measured, and the subjects whose errors grew, worst first.
+    """
 
     quantity: Literal["load_w", "pv_w", "background_w"]
+    days: float
     models: list[ModelAccuracyOut]
+    worst: list[SubjectAccuracyOut]
     drifts: list[DriftOut]
 
 

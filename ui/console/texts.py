@@ -158,6 +158,8 @@ FLEET_FEEDERS_NONE = "No feeder is registered, so nothing can be said about the 
 FLEET_PLANS = "Active plans"
 FLEET_PLAN = "{objective}, {window}, sites: {sites}"
 FLEET_PLANS_NONE = "No plan is active. Ask for one in the chat, or wait for the automated cycle."
+FLEET_ALERT = "{left}: {kind} at {subject} ({severity})"
+FLEET_MORE_ALERTS = "{count} more stand under Incidents."
 FLEET_INCIDENTS = "Open incidents"
 FLEET_INCIDENTS_NONE = "No incident is open."
 FLEET_AGE = "Fleet at {at}, refreshed every {every} s"
@@ -493,7 +495,8 @@ FORECASTS_ALL = "Which model serves whom"
 FORECASTS_MEASURED = "measured"
 FORECASTS_LIMIT = "import limit"
 FORECASTS_WHY = "{model}: {why} ({version})"
-FORECASTS_ACCURACY = "Served forecasts against what happened (last two weeks)"
+FORECASTS_ACCURACY = "Served forecasts against what happened (last {days:.0f} days)"
+FORECASTS_WORST = "Where they missed most"
 FORECASTS_NO_ACCURACY = (
     "No served forecast has been measured out yet. Its first day has to pass; then its error stands here."
 )

@@ -15,6 +15,7 @@ from tools.anomaly.incident_store import IncidentStore
 from tools.forecasting.forecast_store import ForecastStore
 from tools.forecasting.live_score import LiveScore
 from tools.forecasting.score_store import ScoreStore
+from ui.api.routes.foresight import worst_of
 from ui.ops.secrets import DatabaseRole
 
 pytestmark = [pytest.mark.database, pytest.mark.asyncio(loop_scope="module")]
@@ -98,4 +99,35 @@ async def test_served_forecasts_are_told_against_what_happened(world: World) -> 
         }
     ]
     assert [one["subject_id"] for one in answer["drifts"]] == ["site-1"]
+    [worst] = answer["worst"]
+    assert (answer["days"], worst["subject_id"], worst["models"], worst["wape_frac"]) == (
+        7.0,
+        "site-1",
+        ["ridge"],
+        0.05,
+    )
     assert (await world.get("/v1/forecast-accuracy?quantity=pv_w"))["models"] == []
+
+
+def a_score(subject_id: str, mae_w: float, model: str = "ridge", steps: int = 96) -> LiveScore:
+    return LiveScore(
+        forecast_id=1, subject_id=subject_id, quantity=Quantity.LOAD_W, model=model, start=NOW - timedelta(days=1),
+        steps=steps, mae_w=mae_w, promised_mae_w=40.0, naive_mae_w=100.0, mean_w=1000.0, pinball_w=1.0,
+        covered_80_frac=0.5, covered_95_frac=1.0,
+    )  # fmt: skip
+
+
+async def test_the_worst_subjects_come_first_whatever_models_served_them() -> None:
+    scores = [
+        a_score("good", 20.0),
+        a_score("bad", 300.0, "prophet"),
+        a_score("bad", 100.0),
+        a_score("none", 900.0, steps=0),
+    ]
+    found = worst_of(scores)
+    # bad: (300 + 100) over 2 x 1000 measured is 20 %, twice the naive error; none was not measured.
+    assert [one.subject_id for one in found] == ["bad", "good"]
+    assert [one.wape_frac for one in found] == pytest.approx([0.2, 0.02])
+    assert [one.over_naive_ratio for one in found] == pytest.approx([2.0, 0.2])
+    assert found[0].models == ["prophet", "ridge"]
+    assert [one.subject_id for one in worst_of(scores, most=1)] == ["bad"]

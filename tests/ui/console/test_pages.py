@@ -228,3 +228,10 @@ def test_an_operator_reads_the_policy_in_force_and_which_planner_answers(live_ap
     assert list(tiers["which"]) == ["simulated sites only", "all sites", "all sites"]
     assert any("The policy planner answers alone" in one.value for one in test.markdown)
     assert {one.label: one.value for one in test.metric}["Tokens in 24 h"] == "0 of no limit"
+
+
+def test_the_fleet_shows_what_is_expected_beside_what_is_wrong(live_api: LiveApi) -> None:
+    test = drawn(live_api, "vic", "fleet")
+    found = [one.value for one in test.markdown]
+    assert found.index("**Expected, if nobody acts**") < found.index("**Open incidents**")
+    assert any(one.value == "Nothing is expected to go wrong." for one in test.success)

@@ -19,7 +19,7 @@ from ui.console.fleet_charts import (
     unknown_feeders,
     worst_figure,
 )
-from ui.console.formats import ago, kilo, moment, now_of, span, words
+from ui.console.formats import ago, countdown, kilo, moment, now_of, span, words
 from ui.console.header import show_header
 from ui.console.tables import show_rows
 
@@ -82,6 +82,7 @@ def _lists(desk: Desk) -> None:
         with left:
             _plans(desk, fleet)
         with right:
+            _expected(desk)
             _incidents(desk, fleet)
 
 
@@ -166,6 +167,35 @@ def plan_label(line: Doc, zone: ZoneInfo) -> str:
     window = span(line["window_start"], line["window_end"], zone)
     return texts.FLEET_PLAN.format(
         objective=words(line["objective"]).capitalize(), window=window, sites=line["sites"]
+    )
+
+
+def _expected(desk: Desk) -> None:
+    """Draw what is expected if nobody acts, the nearest first, counting down."""
+    st.markdown(f"**{texts.ALERTS_TITLE}**")
+    found = desk.api.get("/v1/alerts")["alerts"]
+    if not found:
+        st.success(texts.ALERTS_NONE, icon=":material/check:")
+        return
+    for one in found[:_TOP]:
+        if st.button(
+            alert_label(one),
+            key=f"alert {one['incident_id']}",
+            icon=":material/hourglass_top:",
+            width="stretch",
+        ):
+            go_to("incidents", incident=one["incident_id"])
+    if len(found) > _TOP:
+        st.caption(texts.FLEET_MORE_ALERTS.format(count=len(found) - _TOP))
+
+
+def alert_label(alert: Doc) -> str:
+    """Return an alert in one line: how long until then, how bad, where, what."""
+    return texts.FLEET_ALERT.format(
+        left=countdown(alert["seconds_left"]),
+        severity=alert["severity"],
+        kind=words(alert["kind"]),
+        subject=alert["subject_id"],
     )
 
 

@@ -72,9 +72,12 @@ def _accuracy(found: Doc) -> None:
     if not found["models"]:
         st.caption(texts.FORECASTS_NO_ACCURACY)
         return
-    st.markdown(f"**{texts.FORECASTS_ACCURACY}**")
+    st.markdown(f"**{texts.FORECASTS_ACCURACY.format(days=found['days'])}**")
     show_rows(accuracy_rows(found["models"]), key=f"accuracy {found['quantity']}")
     st.caption(texts.FORECASTS_ACCURACY_NOTE)
+    if found["worst"]:
+        st.markdown(f"**{texts.FORECASTS_WORST}**")
+        show_rows(worst_rows(found["worst"]), key=f"worst {found['quantity']}")
     grown = [one["subject_id"] for one in found["drifts"] if one["alarmed"]]
     if grown:
         st.warning(
@@ -97,6 +100,23 @@ def accuracy_rows(models: Sequence[Doc]) -> list[dict[str, Any]]:
             "covered_95_pct": 100.0 * one["covered_95_frac"],
         }
         for one in sorted(models, key=lambda one: float(one["wape_frac"]))
+    ]
+
+
+def worst_rows(subjects: Sequence[Doc]) -> list[dict[str, Any]]:
+    """Return the table of the sites or feeders whose forecasts missed most."""
+    return [
+        {
+            "subject_id": one["subject_id"],
+            "model": ", ".join(one["models"]),
+            "forecasts": one["forecasts"],
+            "mae": float(one["mae_w"]),
+            "wape_pct": 100.0 * one["wape_frac"],
+            "over_naive": one["over_naive_ratio"],
+            "covered_80_pct": 100.0 * one["covered_80_frac"],
+            "covered_95_pct": 100.0 * one["covered_95_frac"],
+        }
+        for one in subjects
     ]
 
 

@@ -1,0 +1,31 @@
+from ui.console.views.fleet import alert_label
+from ui.console.views.forecasts import worst_rows
+
+
+def test_an_alert_is_one_line_that_begins_with_how_long_until_then() -> None:
+    alert = {
+        "seconds_left": 5400.0,
+        "kind": "reserve_breach",
+        "subject_id": "cbs-0007",
+        "severity": "critical",
+    }
+    assert alert_label(alert) == "1 h 30 min: reserve breach at cbs-0007 (critical)"
+    assert alert_label({**alert, "seconds_left": 0.0}).startswith("now: ")
+
+
+def test_the_worst_forecasts_are_shown_in_percent_with_every_model_that_served() -> None:
+    [row] = worst_rows(
+        [
+            {
+                "subject_id": "cbs-0007", "models": ["prophet", "ridge"], "forecasts": 3, "mae_w": 200, "wape_frac": 0.2,
+                "over_naive_ratio": None, "covered_80_frac": 0.5, "covered_95_frac": 0.75,
+            }
+        ]
+    )  # fmt: skip
+    assert (row["model"], row["wape_pct"], row["covered_80_pct"], row["covered_95_pct"]) == (
+        "prophet, ridge",
+        20.0,
+        50.0,
+        75.0,
+    )
+    assert row["over_naive"] is None
