@@ -8,7 +8,7 @@ from ui.console import texts
 from ui.console.desk import api_url, hand_over, remember_pages, seated, shared_http, sit_down_again
 from ui.console.header import show_sidebar
 from ui.console.login import show_login
-from ui.console.pages import all_pages
+from ui.console.pages import all_pages, front_door
 from ui.console.style import CSS
 
 
@@ -28,7 +28,7 @@ def main() -> None:
     desk = seated()
     hand_over()
     here = st.navigation(
-        {section: list(found.values()) for section, found in pages.items()},
+        {"": [front_door()], **{section: list(found.values()) for section, found in pages.items()}},
         position="hidden" if desk is None else "sidebar",
         expanded=len(every),
     )

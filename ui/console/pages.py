@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from ui.console import texts
-from ui.console.desk import Desk, seated
+from ui.console.desk import Desk, go_to, seated
 from ui.console.views.audit import show_audit
 from ui.console.views.chat import show_chat
 from ui.console.views.fleet import show_fleet
@@ -52,12 +52,21 @@ def all_pages() -> dict[str, dict[str, Any]]:
                 title=title,
                 icon=f":material/{icon}:",
                 url_path=name,
-                default=name == _FIRST,
             )
             for name, (show, title, icon) in pages.items()
         }
         for section, pages in _PAGES.items()
     }
+
+
+def front_door() -> Any:
+    """Return what stands at the bare address: nothing of its own, for a default page cannot be named in a link."""
+
+    def front() -> None:
+        if seated() is not None:
+            go_to(_FIRST)
+
+    return st.Page(front, title=texts.PAGE_FLEET, default=True, visibility="hidden")
 
 
 def page(show: Show, name: str) -> Callable[[], None]:
