@@ -9,9 +9,10 @@ from ui.console import texts
 from ui.console.api_client import Doc
 from ui.console.asking import ask
 from ui.console.charts import QUIET
-from ui.console.desk import Desk, attempt
+from ui.console.desk import Desk, attempt, go_to
 from ui.console.formats import harmless, kilo, percent, plain, span, words
 from ui.console.header import good_reason, reason_asked
+from ui.console.plan_change import CHANGEABLE
 from ui.console.plan_charts import curve_figure, effect_figure
 
 _OPEN = ("validated", "approved")
@@ -144,11 +145,13 @@ def _approval(desk: Desk, plan: Doc, key: str) -> None:
         st.caption(texts.PLAN_MISSING.format(count=plan["approvals_missing"]))
     if not desk.may("approver"):
         st.caption(texts.PLAN_WHO_APPROVES)
+        _change(desk, plan, key)
         return
     with st.container(horizontal=True):
         if plan["may_approve"] and plan["approvals_missing"]:
             _approve(desk, plan, key)
         _decline(desk, plan, key)
+        _change(desk, plan, key)
     if not plan["may_approve"] and plan["approvals_missing"]:
         st.caption(texts.PLAN_WHY_NOT.format(why=plan["why_not"]))
 
@@ -177,6 +180,13 @@ def _decline(desk: Desk, plan: Doc, key: str) -> None:
             confirm=texts.PLAN_DECLINE_CONFIRM,
             done=texts.PLAN_DECLINED,
         )
+
+
+def _change(desk: Desk, plan: Doc, key: str) -> None:
+    if not desk.may("operator") or plan["status"] not in CHANGEABLE or not plan["feeder_ids"]:
+        return
+    if st.button(texts.PLAN_CHANGE, key=f"change {key}", icon=":material/edit:", help=texts.PLAN_CHANGE_HELP):
+        go_to("chat", change=plan["plan_id"])
 
 
 def reason_button(desk: Desk, path: str, *, key: str, confirm: str, done: Any, field: str = "reason") -> None:

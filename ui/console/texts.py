@@ -597,3 +597,29 @@ MODEL_NOTE = (
     "Limits and prices are set where CellWatt is started (CELLWATT_TOKENS_PER_DAY, CELLWATT_MONEY_PER_DAY,"
     " OPENAI_PRICE_PER_MILLION_PROMPT …). Once one is used up the policy planner answers alone."
 )
+
+# --- changing a plan, pictures in the chat ---
+PLAN_CHANGE = "Change"
+PLAN_CHANGE_HELP = (
+    "Opens the chat with a request for a plan like this one, which you change before you send it."
+)
+CHANGE_TITLE = "Ask for a changed plan"
+CHANGE_IS = "{plan} is now: {what}, {window}, sites: {sites}."
+CHANGE_LEAD = (
+    "Change the words below and send them; the agent makes a new plan, which is checked and approved like any other."
+    " Times are on the sites' clock ({zone}). The present plan stays as it is until somebody declines or aborts it."
+)
+CHANGE_ASK = "Your request"
+CHANGE_SEND = "Send"
+CHANGE_LEAVE = "Leave it as it is"
+CHANGE_REQUEST = "Make a plan to {what} for {feeders} on {day} from {start} to {end}"
+CHANGE_WORDS = {"peak_shaving": "shave the peak", "demand_response": "give power", "recharge": "recharge"}
+CHANGE_POWER = "give {power} kW"
+CHANGE_AND = " and "
+CHART_LOAD = "load forecast"
+CHART_IMPORT = "expected import"
+CHART_BAND = "{what}, 95 % band"
+CHART_MEDIAN = "{what}, median"
+CHART_REPLACED = (
+    "A newer forecast has taken the place of the one that this answer rests on; it stands under Forecasts."
+)

@@ -24,6 +24,7 @@ PLAN = "plan-console"
 THREAD = "chat-console"
 PHONE_PLAN, PHONE_THREAD = "plan-phone", "chat-phone"  # decided by a test, so nobody else's
 INCIDENT = "incident-console"
+CURVE_THREAD = "chat-curve"
 _START_WITHIN_S = 30.0
 
 
@@ -44,6 +45,7 @@ async def fill(world: World) -> None:
     """Add plans that wait for one person's yes, conversations about them, and an open incident."""
     await converse(world, THREAD, PLAN)
     await converse(world, PHONE_THREAD, PHONE_PLAN)
+    look_back(world)
     world.sql(
         "INSERT INTO incident VALUES (%s, 'site-1', 'load', %s, NULL, 4.5, 'warning', 'open', %s, '[]')",
         INCIDENT, NOW - timedelta(hours=2), Jsonb({"expected_w": 1000.0, "measured_w": 1800.0}),
@@ -78,6 +80,20 @@ async def converse(world: World, thread_id: str, plan_id: str) -> None:
         world.sql(
             "INSERT INTO thread_event (thread_id, at, kind, body) VALUES (%s, %s, %s, %s)",
             thread_id, NOW + timedelta(seconds=k), kind, Jsonb(body), role=DatabaseRole.LOOP,
+        )  # fmt: skip
+
+
+def look_back(world: World) -> None:
+    """Add a conversation in which a tool found a course of time, and one that rests on a forecast that is not there."""
+    world.thread(CURVE_THREAD, "chat")
+    points = [[(NOW + timedelta(minutes=15 * k)).isoformat(), 1000.0 + 100.0 * k] for k in range(4)]
+    window = {"site_id": "site-1", "metric": "load_w", "points": points}
+    forecast = {"subject_id": "site-1", "made_at": NOW.isoformat(), "peak_kw": 1.2}
+    for tool, result in (("telemetry_window", window), ("forecast", forecast)):
+        body = {"run_id": "r", "tool": tool, "arguments": {}, "result": result, "seconds": 0.1}
+        world.sql(
+            "INSERT INTO thread_event (thread_id, at, kind, body) VALUES (%s, %s, 'step', %s)",
+            CURVE_THREAD, NOW, Jsonb(body), role=DatabaseRole.LOOP,
         )  # fmt: skip
 
 

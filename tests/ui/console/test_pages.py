@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 import ui.console
 from tests.ui.api.world import PASSWORD
-from tests.ui.console.conftest import INCIDENT, PLAN, THREAD, LiveApi
+from tests.ui.console.conftest import CURVE_THREAD, INCIDENT, PLAN, THREAD, LiveApi
 from ui.console.desk import API_URL, shared_http
 
 pytestmark = pytest.mark.database
@@ -235,3 +235,27 @@ def test_the_fleet_shows_what_is_expected_beside_what_is_wrong(live_api: LiveApi
     found = [one.value for one in test.markdown]
     assert found.index("**Expected, if nobody acts**") < found.index("**Open incidents**")
     assert any(one.value == "Nothing is expected to go wrong." for one in test.success)
+
+
+def test_what_a_tool_found_over_time_is_drawn_beside_the_answer(live_api: LiveApi) -> None:
+    test = drawn(live_api, "vic", "chat", thread=CURVE_THREAD)
+    assert len(test.get("plotly_chart")) == 1
+    assert any("A newer forecast has taken the place" in one.value for one in test.caption)
+
+
+@pytest.mark.parametrize(("who", "may"), [("vic", False), ("olga", True), ("ann", True)])
+def test_who_may_ask_may_ask_for_a_changed_plan(live_api: LiveApi, who: str, may: bool) -> None:
+    assert ("Change" in labels(drawn(live_api, who, "plans", plan=PLAN))) == may
+    assert bool(drawn(live_api, who, "chat", change=PLAN).text_area) == may
+
+
+def test_a_changed_plan_is_asked_for_in_a_conversation_of_its_own(live_api: LiveApi) -> None:
+    test = drawn(live_api, "olga", "chat", change=PLAN)
+    assert any(PLAN in one.value and "is now" in one.value for one in test.markdown)
+    assert "for feeder-1 on " in str(test.text_area[0].value)
+    test.text_area[0].set_value("Make a plan for feeder-1 this evening")
+    next(one for one in test.button if one.label == "Send").click().run()
+    assert not test.exception
+    found = live_api.client("vic").get(f"/v1/threads/{test.query_params['thread']}")
+    assert found["commands"][0]["body"]["text"] == "Make a plan for feeder-1 this evening"
+    assert live_api.client("vic").get(f"/v1/plans/{PLAN}")["status"] == "validated"

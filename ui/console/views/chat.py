@@ -1,6 +1,6 @@
 """Chat: ask and act."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from zoneinfo import ZoneInfo
 
 import streamlit as st
@@ -8,13 +8,15 @@ import streamlit as st
 from ui.console import texts
 from ui.console.api_client import ApiError, Doc
 from ui.console.asking import keep_fresh
+from ui.console.chat_steps import show_steps
 from ui.console.desk import Desk, asked_for, go_to, in_words, problems_shown
-from ui.console.formats import harmless, moment, plain, words
+from ui.console.formats import harmless, moment, span, words, zone_of
 from ui.console.header import show_header
 from ui.console.plan_card import show_plan_card
+from ui.console.plan_change import change_request
 from ui.console.plan_charts import alternative_rows
 from ui.console.tables import show_rows
-from ui.console.transcript import Entry, at_work, card_wanted, is_choice, planner_of, transcript
+from ui.console.transcript import Entry, at_work, card_wanted, planner_of, transcript
 
 _AT_WORK_S, _AT_REST_S = 1, 5
 _MOST_TITLE = 80
@@ -24,8 +26,13 @@ _EVENTS = "cellwatt_events"
 
 def show_chat(desk: Desk) -> None:
     """Draw the thread that the address names, or a fresh one with something to ask."""
-    if show_header(desk, texts.PAGE_CHAT, texts.CHAT_QUESTION) is None:
+    fleet = show_header(desk, texts.PAGE_CHAT, texts.CHAT_QUESTION)
+    if fleet is None:
         st.button(texts.RETRY)
+        return
+    if desk.may("operator") and (plan_id := asked_for("change")):
+        with problems_shown():
+            _change(desk, plan_id, fleet)
         return
     with problems_shown():
         thread_id = _choose(desk)
@@ -78,6 +85,31 @@ def thread_labels(threads: Iterable[Doc], zone: ZoneInfo) -> dict[str, str]:
             label += f" · {one['thread_id']}"
         labels[one["thread_id"]] = label
     return labels
+
+
+def _change(desk: Desk, plan_id: str, fleet: Doc) -> None:
+    """Draw a request for a plan like this one, to be changed before it is sent; the plan itself stays as it is."""
+    plan = desk.api.get(f"/v1/plans/{plan_id}")
+    st.markdown(f"**{texts.CHANGE_TITLE}**")
+    window = span(plan["window_start"], plan["window_end"], desk.zone)
+    st.write(
+        texts.CHANGE_IS.format(
+            plan=plan_id, what=words(plan["objective"]), window=window, sites=plan["sites"]
+        )
+    )
+    first = fleet["sites"][0]["site_id"] if fleet["sites"] else None
+    site_zone = zone_of(desk.api.get(f"/v1/sites/{first}")["site"]["time_zone"] if first else None)
+    st.caption(texts.CHANGE_LEAD.format(zone=site_zone.key))
+    with st.form("change"):
+        text = st.text_area(texts.CHANGE_ASK, change_request(plan, site_zone), max_chars=2000)
+        with st.container(horizontal=True):
+            sent = st.form_submit_button(texts.CHANGE_SEND, type="primary", icon=":material/send:")
+            left = st.form_submit_button(texts.CHANGE_LEAVE)
+    if sent and text.strip():
+        _say(desk, "", text.strip())
+    if left:
+        st.query_params.clear()
+        st.rerun()
 
 
 def _suggest(desk: Desk) -> None:
@@ -151,7 +183,7 @@ def _entry(desk: Desk, entry: Entry) -> None:
                 st.caption(f"{entry.who}, {moment(entry.at, desk.zone)}")
                 st.text(body.get("text", ""))
         case "steps":
-            _steps(entry.steps)
+            show_steps(desk, entry.steps, entry.key)
         case "answer" | "writing":
             _answer(body)
         case "plan":
@@ -173,36 +205,6 @@ def _answer(body: Doc) -> None:
         st.write(harmless(body["text"]))
         for note in body.get("notes", []):
             st.caption(harmless(note))
-
-
-def _steps(steps: Sequence[Doc]) -> None:
-    for step in steps:
-        if not is_choice(step):
-            _step(step)
-    choices = [one for one in steps if is_choice(one)]
-    if choices:
-        with st.expander(texts.CHAT_CHOICES.format(count=len(choices)), icon=":material/alt_route:"):
-            for one in choices:
-                st.markdown(
-                    f"- {words(one['tool'])}: **{one['result']}** ({plain(one.get('seconds'), 's', 2)})"
-                )
-                if one.get("note"):
-                    st.caption(harmless(one["note"]))
-
-
-def _step(step: Doc) -> None:
-    failed = "error" in step
-    icon = ":material/error:" if failed else ":material/build:"
-    seconds = plain(step.get("seconds"), "s", 2)
-    with st.expander(f"{words(step['tool'])} · {seconds}", icon=icon):
-        st.caption(texts.CHAT_ASKED)
-        st.json(step.get("arguments", {}), expanded=2)
-        st.caption(texts.CHAT_ERROR if failed else texts.CHAT_GOT)
-        found = step.get("error", step.get("result"))
-        if isinstance(found, dict):
-            st.json(found, expanded=1)
-        else:
-            st.write(found)
 
 
 def _compared(entry: Entry) -> None:
