@@ -13,6 +13,7 @@ from ui.api.phone_pages import html
 from ui.api.routes import (
     accounts,
     catalogue,
+    components,
     control,
     fleet,
     foresight,
@@ -55,6 +56,7 @@ _MODULES = (
     health,
     notifications,
     insight,
+    components,
     profile_clusters,
     knowledge,
     plans,

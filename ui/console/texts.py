@@ -623,3 +623,13 @@ CHART_MEDIAN = "{what}, median"
 CHART_REPLACED = (
     "A newer forecast has taken the place of the one that this answer rests on; it stands under Forecasts."
 )
+
+# --- what a forecast is made of ---
+COMPONENTS = {"trend_w": "Trend", "daily_w": "The day adds", "weekly_w": "The week adds"}
+COMPONENTS_SHOW = "What this forecast is made of"
+COMPONENTS_NONE = "Only Prophet's forecasts come apart into trend, day and week; another model serves here."
+COMPONENTS_FITTING = "Fitting Prophet again on the same past …"
+COMPONENTS_NOTE = (
+    "A week ahead of the forecast made at {made}. Fitted again on the same four weeks; data that came late may move it a"
+    " little."
+)

@@ -34,6 +34,7 @@ VIEWER = {
     ("GET", "/v1/incidents/{incident_id}"),
     ("GET", "/v1/forecasts"),
     ("GET", "/v1/forecasts/{subject_id}"),
+    ("GET", "/v1/forecasts/{subject_id}/components"),
     ("GET", "/v1/alerts"),
     ("GET", "/v1/forecast-accuracy"),
     ("GET", "/v1/health/batteries"),

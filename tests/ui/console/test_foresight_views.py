@@ -1,3 +1,6 @@
+from zoneinfo import ZoneInfo
+
+from ui.console.component_chart import component_figure
 from ui.console.views.fleet import alert_label
 from ui.console.views.forecasts import worst_rows
 
@@ -29,3 +32,17 @@ def test_the_worst_forecasts_are_shown_in_percent_with_every_model_that_served()
         75.0,
     )
     assert row["over_naive"] is None
+
+
+def test_the_parts_of_a_forecast_stand_below_each_other_in_kw() -> None:
+    found = {
+        "at": ["2026-03-10T12:00:00Z", "2026-03-10T12:15:00Z"], "trend_w": [1e3, 1.5e3], "daily_w": [-500.0, 250.0],
+        "weekly_w": [0.0, 100.0],
+    }  # fmt: skip
+    figure = component_figure(found, ZoneInfo("UTC"))
+    assert {trace.name: list(trace.y) for trace in figure.data} == {
+        "Trend": [1.0, 1.5],
+        "The day adds": [-0.5, 0.25],
+        "The week adds": [0.0, 0.1],
+    }
+    assert [trace.yaxis for trace in figure.data] == ["y", "y2", "y3"]

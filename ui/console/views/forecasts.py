@@ -9,14 +9,16 @@ import streamlit as st
 
 from ui.console import texts
 from ui.console.api_client import ApiError, Doc
-from ui.console.charts import BLUE, CONFIG, PURPLE, VERMILLION, blank, line, mark, parsed
+from ui.console.charts import BLUE, CONFIG, PURPLE, QUIET, VERMILLION, blank, line, mark, parsed
+from ui.console.component_chart import component_figure
 from ui.console.desk import Desk, asked_for, problems_shown
-from ui.console.formats import local, now_of
+from ui.console.formats import local, moment, now_of
 from ui.console.header import show_header
 from ui.console.site_charts import forecast_onto, scaled
 from ui.console.tables import show_rows
 
 _MOST = 6000
+_WITH_COMPONENTS = "prophet"
 _STEP_H = 0.25
 _MOST_NAMED = 8
 _BACK = timedelta(hours=24)
@@ -176,6 +178,26 @@ def _band(desk: Desk, subject: str, quantity: str, now: datetime, fleet: Doc | N
             model=forecast["model"], why=forecast["reason"], version=forecast["version"]
         )
     )
+    _components(desk, subject, quantity, forecast)
+
+
+def _components(desk: Desk, subject: str, quantity: str, forecast: Doc) -> None:
+    """Draw what the forecast is made of, once somebody asks: it is fitted anew for that."""
+    if forecast["model"] != _WITH_COMPONENTS:
+        st.caption(texts.COMPONENTS_NONE)
+        return
+    if not st.toggle(texts.COMPONENTS_SHOW, key=f"components {quantity} {subject}"):
+        return
+    with problems_shown():
+        with st.spinner(texts.COMPONENTS_FITTING):
+            found = desk.api.get(f"/v1/forecasts/{subject}/components", quantity=quantity)
+        st.plotly_chart(
+            component_figure(found, desk.zone),
+            key=f"parts {quantity} {subject}",
+            config=QUIET,
+            alt=texts.COMPONENTS_SHOW,
+        )
+        st.caption(texts.COMPONENTS_NOTE.format(made=moment(found["made_at"], desk.zone)))
 
 
 def _measured(
