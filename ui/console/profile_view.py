@@ -3,16 +3,12 @@
 import plotly.graph_objects as go
 import streamlit as st
 
+from ui.console import texts
 from ui.console.api_client import ApiError, Doc
 from ui.console.charts import BLUE, GREY, QUIET
 from ui.console.desk import Desk, go_to
 from ui.console.formats import harmless
 
-TITLE = "Sites with the same shape of load"
-NONE_YET = "Shapes are compared once two weeks of history are there."
-NOT_IN_ONE = "This site has too little history of its own; it is taken to be like its neighbours."
-ABOUT = "Group {label} of {count}, {sites} sites; typical: {medoid}. Groups are found again in other days to {stability:.0%}."
-MOVED = "Moved here from group {before}: {reason}"
 _HOURS_A_DAY = 24
 
 
@@ -25,21 +21,21 @@ def profile_figure(group: Doc) -> go.Figure:
     """Draw a group's typical working day and weekend, in units of the site's own mean load."""
     figure = go.Figure()
     hours = list(range(_HOURS_A_DAY))
-    for name, first, colour in (("working day", 0, BLUE), ("weekend", _HOURS_A_DAY, GREY)):
+    for name, first, colour in ((texts.PEERS_WORKING, 0, BLUE), (texts.PEERS_WEEKEND, _HOURS_A_DAY, GREY)):
         values = group["profile"][first : first + _HOURS_A_DAY]
         figure.add_scatter(x=hours, y=values, name=name, mode="lines", line={"color": colour, "shape": "hv"})
     figure.update_layout(
         height=220,
         margin={"l": 10, "r": 10, "t": 10, "b": 10},
-        yaxis_title="of the mean",
-        xaxis_title="hour, local",
+        yaxis_title=texts.PEERS_OF_MEAN,
+        xaxis_title=texts.PEERS_HOUR,
     )
     return figure
 
 
 def show_profile(desk: Desk, site_id: str) -> None:
     """Draw the site's group, its typical day, its newest move and the other sites in it."""
-    with st.expander(TITLE):
+    with st.expander(texts.PEERS_TITLE):
         try:
             clusters = desk.api.get("/v1/profile-clusters")
         except ApiError as error:
@@ -47,10 +43,10 @@ def show_profile(desk: Desk, site_id: str) -> None:
             return
         group = group_of(clusters, site_id)
         if group is None:
-            st.caption(NOT_IN_ONE if clusters["clusters"] else NONE_YET)
+            st.caption(texts.PEERS_NOT_IN_ONE if clusters["clusters"] else texts.PEERS_NONE_YET)
             return
         st.caption(
-            ABOUT.format(
+            texts.PEERS_ABOUT.format(
                 label=group["label"],
                 count=len(clusters["clusters"]),
                 sites=len(group["site_ids"]),
@@ -60,9 +56,9 @@ def show_profile(desk: Desk, site_id: str) -> None:
         )
         for move in clusters["moves"]:
             if move["site_id"] == site_id:
-                st.caption(MOVED.format(before=move["before"], reason=harmless(move["reason"])))
+                st.caption(texts.PEERS_MOVED.format(before=move["before"], reason=harmless(move["reason"])))
         st.plotly_chart(profile_figure(group), config=QUIET, key=f"profile {site_id}")
         others = [one for one in group["site_ids"] if one != site_id]
-        chosen = st.selectbox("Go to one of them", others, index=None, key=f"like {site_id}")
+        chosen = st.selectbox(texts.PEERS_GO, others, index=None, key=f"like {site_id}")
         if chosen is not None:
             go_to("site", site=str(chosen))

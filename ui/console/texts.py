@@ -633,3 +633,15 @@ COMPONENTS_NOTE = (
     "A week ahead of the forecast made at {made}. Fitted again on the same four weeks; data that came late may move it a"
     " little."
 )
+
+# --- sites with the same shape of load ---
+PEERS_TITLE = "Sites with the same shape of load"
+PEERS_NONE_YET = "Shapes are compared once two weeks of history are there."
+PEERS_NOT_IN_ONE = "This site has too little history of its own; it is taken to be like its neighbours."
+PEERS_ABOUT = "Group {label} of {count}, {sites} sites; typical: {medoid}. Groups are found again in other days to {stability:.0%}."
+PEERS_MOVED = "Moved here from group {before}: {reason}"
+PEERS_GO = "Go to one of them"
+PEERS_WORKING = "working day"
+PEERS_WEEKEND = "weekend"
+PEERS_OF_MEAN = "of the mean"
+PEERS_HOUR = "hour, local"
