@@ -1,8 +1,11 @@
 """How batteries age: state of health with its interval, wear, remaining life, and by which month to replace them."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Path, Query
 
 from telemetry.model.site import Site, SiteId
@@ -11,7 +14,7 @@ from tools.health.remaining import LONGEST, RemainingLife
 from tools.health.resistance import Resistance
 from tools.health.site_health import NOTE, SiteHealth
 from tools.health_look import HealthLook
-from ui.api.access import Cursor, ServicesHere, from_cursor, may, page_of, text_part, to_cursor
+from ui.api.access import Cursor, ServicesHere, may
 from ui.api.health_schemas import (
     BatteryHealth,
     BatteryHealthPage,
@@ -22,6 +25,7 @@ from ui.api.health_schemas import (
 )
 from ui.api.problems import not_found
 from ui.api.roles import Role
+from ui.api.routes.registry import entries_of
 from ui.api.schemas import Name
 from ui.api.services import Services
 
@@ -37,29 +41,29 @@ async def batteries(
     limit: Annotated[int, Query(ge=1, le=_MOST, description="how many at most")] = 200,
 ) -> BatteryHealthPage:
     """List batteries with state of health, wear, remaining life and the month to replace them by, or why it is not known."""
-    after = from_cursor(cursor, text_part)
-    now, look, sites = services.clock.now(), look_of(services), await services.registry.sites()
-    names = sorted(name for name in sites if after is None or name > after[0])
-    chosen, last = page_of(names, limit)
+    entries, following = await entries_of(services, "site", limit, cursor)
+    sites = {SiteId(one.subject_id): msgspec.convert(one.doc, Site) for one in entries}
+    now, look = services.clock.now(), look_of(services, sites)
     async with services.checks:
-        found = await look(now, chosen) if chosen else {}
+        found = await look(now, list(sites)) if sites else {}
     return BatteryHealthPage(
         at=now,
         days=look.past.total_seconds() / 86_400.0,
         note=NOTE,
-        items=[health_out(found[name], sites[name], now) for name in chosen if name in found],
-        next_cursor=None if last is None else to_cursor(last),
+        items=[health_out(found[name], site, now) for name, site in sites.items()],
+        next_cursor=following,
     )
 
 
 @router.get("/sites/{site_id}/health", **may(Role.VIEWER, 404))
 async def site_health(site_id: Annotated[Name, Path()], services: ServicesHere) -> SiteHealthOut:
     """Show one battery's health, its resistance, and what the figures rest on."""
-    now, look, name = services.clock.now(), look_of(services), SiteId(site_id)
-    site = (await services.registry.sites()).get(name)
-    found = (await look(now, [name])).get(name)
-    if site is None or found is None:
+    entry = await services.views.registry_entry("site", site_id)
+    if entry is None:
         raise not_found("site", site_id)
+    name, site = SiteId(site_id), msgspec.convert(entry.doc, Site)
+    now, look = services.clock.now(), look_of(services, {SiteId(site_id): site})
+    found = (await look(now, [name]))[name]
     resistance = await look.resistance(name, now)
     if isinstance(resistance, Resistance):
         ohm, why = resistance.ohm, f"{resistance.steps} load steps"
@@ -77,9 +81,20 @@ async def site_health(site_id: Annotated[Name, Path()], services: ServicesHere) 
     )
 
 
-def look_of(services: Services) -> HealthLook:
-    """Return what looks at batteries, with the API's rights."""
-    return HealthLook(readings=services.readings, registry=services.registry)
+@dataclass(frozen=True, slots=True)
+class _These:
+    """The sites that are looked at; reading all 5,000 for one page would cost more than the look itself."""
+
+    chosen: Mapping[SiteId, Site]
+
+    async def sites(self) -> dict[SiteId, Site]:
+        """Return them."""
+        return dict(self.chosen)
+
+
+def look_of(services: Services, sites: Mapping[SiteId, Site]) -> HealthLook:
+    """Return what looks at the batteries of some sites, with the API's rights."""
+    return HealthLook(readings=services.readings, registry=_These(sites))
 
 
 def health_out(found: SiteHealth, site: Site, now: datetime) -> BatteryHealth:
