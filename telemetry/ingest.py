@@ -29,7 +29,7 @@ from telemetry.gaps import GapWatch
 from telemetry.ingest_settings import IngestCounts, IngestSettings
 from telemetry.ingest_store import Batch, open_gaps, store_batch
 from telemetry.model.site import SiteId
-from telemetry.rollup_store import MOST_BUCKETS, roll_up_due
+from telemetry.rolling import Rolling
 from telemetry.spill import Message, Spill
 from telemetry.watch import Watch
 
@@ -125,21 +125,28 @@ class Ingest:
         return len(self._taken) >= self.settings.flush_messages or self._bytes >= self.settings.flush_bytes
 
     async def run(self) -> None:
-        """Flush by size or age and roll up, until cancelled; a failing database is tried again for ever."""
-        settings, rolled_s, looked_s = self.settings, 0.0, time.monotonic()
+        """Flush by size or age, with roll-ups beside, until cancelled; a failing database is tried again for ever."""
+        settings, looked_s = self.settings, time.monotonic()
+        rolling = asyncio.create_task(
+            Rolling(
+                connect=self.connect,
+                now=self.now,
+                every=settings.roll_up_every,
+                retry_after=settings.retry_after,
+                counts=self.counts,
+            ).run()
+        )
         try:
             while True:
                 await self._wait_for_work()
                 await self._work()
                 self._answers.send(self.downlink, time.monotonic())
-                due = time.monotonic() - rolled_s >= settings.roll_up_every.total_seconds()
-                # A backlog (history that was just imported) goes on at once, with flushes in between.
-                if due and self._reachable and await self._roll_up() < MOST_BUCKETS:
-                    rolled_s = time.monotonic()
                 if time.monotonic() - looked_s >= settings.gaps_every.total_seconds() and self._reachable:
                     looked_s = time.monotonic()
                     await self._look_for_gaps()
         finally:
+            rolling.cancel()
+            await asyncio.gather(rolling, return_exceptions=True)
             self._answers.send(self.downlink, float("inf"))
             if self._connection is not None:
                 self._connection.close()
@@ -281,15 +288,6 @@ class Ingest:
         self.counts.readings += batch.reading_count
         self.counts.refused += len(batch.refused)
         return marks
-
-    async def _roll_up(self) -> int:
-        now = self.now()
-        try:
-            done = await self._act(lambda connection: roll_up_due(connection, now))
-        except psycopg.OperationalError:
-            return 0
-        self.counts.rolled_up += done
-        return done
 
     async def _look_for_gaps(self) -> None:
         """Leave an event for each site of which readings have been missing for long."""

@@ -9,7 +9,7 @@ class IngestSettings:
     """When a batch is flushed, and how often roll-ups run (wall time); what may be held in memory."""
 
     flush_messages: int = (
-        500  # half of what the broker hands out unacknowledged, so that both sides keep busy
+        2_000  # half of what the broker hands out unacknowledged, so that both sides keep busy
     )
     flush_bytes: int = 4 * 1024 * 1024
     flush_age: timedelta = timedelta(milliseconds=250)

@@ -119,7 +119,7 @@ autosave_interval 15
 max_queued_messages 200000
 max_queued_bytes 0
 # Sent to one client and not acknowledged yet: ingest acknowledges after commit, in batches.
-max_inflight_messages 1000
+max_inflight_messages 4000
 persistent_client_expiration 14d
 max_packet_size 1048576
 set_tcp_nodelay true
