@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 WORKERS ?= 2
 
-.PHONY: run demo test lint proof bench eval check-services clean
+.PHONY: run demo test lint proof soak bench eval check-services clean
 
 run: $(READY)            ## bring the whole system up on simulated sites (ARGS="--sites 48 --speed 10")
 	@$(BIN)/cellwatt up $(ARGS)
@@ -32,6 +32,11 @@ proof: $(READY) services ## the full forms of the proofs and every benchmark; wr
 
 bench: $(READY) services ## one benchmark: make bench NAME=dispatch
 	$(BIN)/cellwatt bench $(NAME) $(ARGS)
+
+soak: $(READY) services  ## long runs: a gateway's hour, two thousand gateways, a fleet cut off for a day
+	$(BIN)/cellwatt bench edge-hour
+	$(BIN)/cellwatt bench edge-many
+	$(BIN)/cellwatt bench edge-cut
 
 eval: $(READY)           ## score the agent on the committed cases
 	$(BIN)/cellwatt eval agent $(ARGS)
