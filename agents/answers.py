@@ -34,7 +34,7 @@ def _fleet(found: Mapping[str, Any]) -> str:
             continue
         over = f", {one['over_limit_kw']} kW too much" if one["over_limit_kw"] else ""
         parts.append(
-            f"{one['feeder_id']} is expected to reach {one['peak_kw']} kW of {one['import_limit_kw']} kW at"
+            f"{one['feeder_id']} may reach {one['peak_kw']} kW of {one['import_limit_kw']} kW at"
             f" {_at(one['peak_at'])}{over}."
         )
     return " ".join(parts)

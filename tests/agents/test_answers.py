@@ -22,7 +22,7 @@ QUESTIONS = {
     "any incidents?": "inc-7f: load at cbs-0004, warning, since 10 Mar 13:50 UTC.",
     "data quality of cbs-0001": "score 1.0; dispatch needs 0.9",
     "load of cbs-0001 over the last 2 hours": "mean 1500.0, lowest 1000.0, highest 2000.0",
-    "state of feeder-2": "feeder-2 is expected to reach",
+    "state of feeder-2": "feeder-2 may reach",
     "why was plan-rejected-1-deep rejected?": "2 rules were broken. S7: site cbs-0003: its controller is not online.",
     "compare the alternatives": "4 sites, 7.904 kW relief",
     "dispatch plan-rejected-1-deep": "I cannot answer that: plan plan-rejected-1-deep is rejected, not validated or approved.",
