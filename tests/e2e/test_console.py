@@ -225,7 +225,19 @@ def test_a_thumb_approves_at_390_pixels(evening: Evening) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["fleet", "site", "incidents", "chat", "plans", "audit", "library", "forecasts", "health", "quality", "settings"],
+    [
+        "fleet",
+        "site",
+        "incidents",
+        "chat",
+        "plans",
+        "audit",
+        "library",
+        "forecasts",
+        "health",
+        "quality",
+        "settings",
+    ],
 )
 def test_no_page_has_a_serious_accessibility_fault_of_ours(evening: Evening, name: str) -> None:
     page = evening.page_of("ann")

@@ -1,6 +1,6 @@
 """Fills the query benchmark's database by SQL, in the order in which a live fleet would have written it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -106,7 +106,7 @@ def _next_month(month: date) -> date:
     return (month + timedelta(days=32)).replace(day=1)
 
 
-def _side_by_side(work: list[Callable[[], None]], told: Callable[[], None]) -> None:
+def _side_by_side(work: Sequence[Callable[[], None]], told: Callable[[], None]) -> None:
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for done in [pool.submit(one) for one in work]:
             done.result()

@@ -277,7 +277,7 @@ def _plan(ids: list[SiteId], feeder_ids: list[FeederId], steps: int, random: Ran
         window_end=end,
         sites=tuple(parts),
         envelope=envelope,
-        expected=ExpectedEffect(feeders=(), **nothing),
+        expected=ExpectedEffect(feeders=(), money=None, **nothing),
         bound=0.0,
         gap_frac=0.0,
         created_at=_NOW,
