@@ -645,3 +645,8 @@ PEERS_WORKING = "working day"
 PEERS_WEEKEND = "weekend"
 PEERS_OF_MEAN = "of the mean"
 PEERS_HOUR = "hour, local"
+
+# --- events ---
+EVENTS_TITLE = "What sites and ingest told of"
+EVENTS_NONE = "Nothing was told of yet: no lost mains, no shed load, no lock, no message that had to wait."
+EVENTS_GRAVE = "**{who}**: {what}. {detail}"

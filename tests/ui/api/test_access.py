@@ -36,6 +36,7 @@ VIEWER = {
     ("GET", "/v1/forecasts/{subject_id}"),
     ("GET", "/v1/forecasts/{subject_id}/components"),
     ("GET", "/v1/alerts"),
+    ("GET", "/v1/events"),
     ("GET", "/v1/forecast-accuracy"),
     ("GET", "/v1/health/batteries"),
     ("GET", "/v1/sites/{site_id}/health"),

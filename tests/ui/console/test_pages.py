@@ -259,3 +259,9 @@ def test_a_changed_plan_is_asked_for_in_a_conversation_of_its_own(live_api: Live
     found = live_api.client("vic").get(f"/v1/threads/{test.query_params['thread']}")
     assert found["commands"][0]["body"]["text"] == "Make a plan for feeder-1 this evening"
     assert live_api.client("vic").get(f"/v1/plans/{PLAN}")["status"] == "validated"
+
+
+def test_what_ingest_told_of_stands_on_the_page_of_data_quality(live_api: LiveApi) -> None:
+    test = drawn(live_api, "vic", "quality")
+    assert any(one.value == "**What sites and ingest told of**" for one in test.markdown)
+    assert any("no message that had to wait" in one.value for one in test.caption)

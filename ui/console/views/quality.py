@@ -12,6 +12,7 @@ from ui.console.desk import Desk, go_to, problems_shown
 from ui.console.formats import local, percent, words
 from ui.console.header import show_header
 from ui.console.tables import show_rows
+from ui.console.views.events import show_events
 
 _EVERY_S = 10
 
@@ -20,6 +21,12 @@ def show_quality(desk: Desk) -> None:
     """Draw the scores, the worst sites and what was set aside."""
     show_header(desk, texts.PAGE_QUALITY, texts.QUALITY_QUESTION)
     keep_fresh(_live, _EVERY_S, desk)
+    keep_fresh(_told, _EVERY_S, desk)
+
+
+def _told(desk: Desk) -> None:
+    with problems_shown():
+        show_events(desk)
 
 
 def _live(desk: Desk) -> None:

@@ -19,6 +19,7 @@ from ui.console.health_view import show_battery_health
 from ui.console.profile_view import show_profile
 from ui.console.site_charts import VIEWS, add_incidents, add_reserve, history_figure, reserve_frac, soc_bar
 from ui.console.tables import show_rows
+from ui.console.views.events import show_events
 
 _SPANS = {"24 h": timedelta(hours=24), "7 d": timedelta(days=7), "30 d": timedelta(days=30)}
 _LIVE_EVERY_S, _HISTORY_EVERY_S = 2, 30
@@ -44,6 +45,7 @@ def show_site(desk: Desk) -> None:
         show_battery_health(desk, site_id)
         _commands(desk, site_id, fleet)
         _incidents(desk, site_id, now_of(fleet))
+        show_events(desk, site_id=site_id)
         _about(entry)
         _peers(site_id, entry, fleet["sites"])
         show_profile(desk, site_id)
