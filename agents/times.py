@@ -50,7 +50,8 @@ def read_window(text: str, earliest: datetime, time_zone: str) -> Window | None:
     text = _plain(text)
     if re.search(r"\b(?:yesterday|ago)\b", text):
         return None
-    zone = ZoneInfo(time_zone)
+    # A zone that the operator names goes before the sites' own.
+    zone = ZoneInfo("UTC" if re.search(r"\b(?:utc|gmt)\b|\d\s?z\b", text) else time_zone)
     today = earliest.astimezone(zone).date()
     day = _day(text, today)
     lasts = _duration(text)

@@ -13,6 +13,8 @@ EARLIEST = datetime(2026, 3, 10, 16, 0, tzinfo=UTC)
     ("text", "start", "end"),
     [
         ("from 18:00 to 19:30", "10 17:00", "10 18:30"),  # Rome is an hour ahead of UTC in March
+        ("from 18:00 to 19:30 UTC", "10 18:00", "10 19:30"),  # a zone that is named goes before Rome's
+        ("between 18:00Z and 19:00Z", "10 18:00", "10 19:00"),
         ("at 20:15 for 90 minutes", "10 19:15", "10 20:45"),
         ("this evening", "10 16:00", "10 21:00"),
         ("for the next 2 hours", "10 16:00", "10 18:00"),
