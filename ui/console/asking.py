@@ -1,4 +1,4 @@
-"""Questions that open on a click, and parts of a page that keep themselves fresh: never both at the same time."""
+"""Questions that open on a click, and parts of a page that keep themselves fresh: the one slows the other down."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -7,12 +7,14 @@ from typing import Any, Literal
 import streamlit as st
 
 _ASK = "ask "
+# A question that was answered counts as open until the next drawing, so there has to be one.
+_HELD_S = 8
 
 
 def ask(
     label: str, key: str, *, icon: str, kind: Literal["primary", "secondary"] = "secondary"
 ) -> "st.delta_generator.DeltaGenerator":
-    """Return a box that opens on a click. While it is open, nothing that `keep_fresh` draws moves under the thumb."""
+    """Return a box that opens on a click. While it is open, what `keep_fresh` draws moves seldom."""
     return st.popover(label, icon=icon, type=kind, key=f"{_ASK}{key}", on_change="rerun")
 
 
@@ -22,7 +24,7 @@ def asking() -> bool:
 
 
 def keep_fresh(part: Callable[..., None], every_s: float, *args: Any) -> None:
-    """Draw a part of the page, and again every so often for as long as nobody is being asked something."""
+    """Draw a part of the page, and again every so often; seldom while somebody is being asked something."""
     held = asking()
 
     @wraps(part)
@@ -31,5 +33,5 @@ def keep_fresh(part: Callable[..., None], every_s: float, *args: Any) -> None:
         if asking() != held:
             st.rerun(scope="app")
 
-    live: Any = st.fragment(draw, run_every=None if held else every_s)
+    live: Any = st.fragment(draw, run_every=_HELD_S if held else every_s)
     live(*args)
