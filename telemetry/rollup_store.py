@@ -94,7 +94,7 @@ def _roll(
 
 def _due(table: str) -> str:
     return (
-        f"WITH due AS (DELETE FROM {table} WHERE (site_id, bucket) IN (SELECT site_id, bucket FROM {table}"  # noqa: S608
+        f"WITH due AS (DELETE FROM {table} WHERE (site_id, bucket) IN (SELECT site_id, bucket FROM {table}"  # noqa: S608 (tables of this file)
         " WHERE bucket <= %s ORDER BY bucket LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING site_id, bucket)"
         " INSERT INTO rolling SELECT site_id, bucket FROM due ORDER BY bucket, site_id"
     )
@@ -104,7 +104,7 @@ def _upsert(table: str, columns: dict[str, str], source: str) -> str:
     names = ", ".join(columns)
     sets = ", ".join(f"{name} = excluded.{name}" for name in columns)
     return (
-        f"INSERT INTO {table} (site_id, bucket, {names}) SELECT b.site_id, b.bucket, {', '.join(columns.values())}"  # noqa: S608
+        f"INSERT INTO {table} (site_id, bucket, {names}) SELECT b.site_id, b.bucket, {', '.join(columns.values())}"  # noqa: S608 (names of this file)
         f" FROM rolling b JOIN {source} GROUP BY b.site_id, b.bucket ORDER BY b.bucket, b.site_id"
         f" ON CONFLICT (site_id, bucket) DO UPDATE SET {sets} WHERE excluded.samples >= {table}.samples"
     )

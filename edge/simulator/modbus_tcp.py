@@ -41,6 +41,10 @@ class Answering(Protocol):
     def note_write(self, number: int, address: int, values: Sequence[int]) -> None: ...
 
 
+class _UnknownFunctionError(Exception):
+    """A request asks for something other than reading or writing registers."""
+
+
 def answer(devices: Answering, number: int, pdu: bytes) -> bytes:
     """Return the response to one request, both without header."""
     function = pdu[0]
@@ -55,7 +59,7 @@ def answer(devices: Answering, number: int, pdu: bytes) -> bytes:
         code = _ILLEGAL_VALUE
     except DeviceBusyError:
         code = _BUSY
-    except NotImplementedError:
+    except _UnknownFunctionError:
         code = _ILLEGAL_FUNCTION
     return bytes((function | 0x80, code))
 
@@ -76,7 +80,7 @@ def _done(devices: Answering, unit: Unit, number: int, pdu: bytes) -> bytes:
             raise IllegalValueError(count)
         values = list(struct.unpack(f">{count}H", pdu[6:]))
     else:
-        raise NotImplementedError(function)
+        raise _UnknownFunctionError(function)
     unit.write(address, values)
     devices.note_write(number, address, values)
     return pdu[:5]

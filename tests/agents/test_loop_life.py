@@ -1,8 +1,9 @@
 """The loop's life beside its commands: what wakes it, what ends a run, what a model may use, as whom the library is read."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from agents.loop import LoopSettings
 from agents.model_client import Endpoint, EndpointModel, WithFallback
@@ -145,8 +146,8 @@ async def test_incidents_and_decisions_are_found_again(database: Database) -> No
     async with bench_over(database) as bench:
         store = DocumentStore(bench.pool)
 
-        async def remember(documents: object, at: object) -> None:
-            await import_documents(store, documents, None, at=at)  # type: ignore[arg-type]
+        async def remember(documents: Iterable[Document], at: datetime) -> None:
+            await import_documents(store, documents, None, at=at)
 
         bench.world.incidents = [an_incident("inc-77")]
         loop = a_loop(bench, every=QUIET)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from tools.forecasting.boosted import Boosted
 from tools.forecasting.day_ahead import DayAheadLasso, Window
