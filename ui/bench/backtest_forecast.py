@@ -19,7 +19,7 @@ from tools.forecasting.prophet_model import ProphetModel
 from tools.forecasting.ridge import BatchedRidge
 from tools.forecasting.rolling import Replay, replay
 from ui.bench.backtest_energy import itu5g
-from ui.bench.part import Part, goal
+from ui.bench.part import Part, goal, over_sets
 from ui.bench.series_files import read_milan
 from ui.bench.single_series import NAIVES, pjm, vic
 
@@ -150,21 +150,9 @@ def run(
     Raises:
         FileNotFoundError: None of them is there.
     """
-    figures: dict[str, float] = {}
-    goals: dict[str, dict[str, Any]] = {}
-    used: list[str] = []
-    for done, (name, parts) in enumerate(PARTS.items()):
-        if progress is not None:
-            progress(done / len(PARTS))
-        folder = data_dir if data_dir.name == name else data_dir / name
-        if not folder.is_dir():
-            used.append(f"{name}: not in the folder given")
-            continue
-        for part in parts:
-            found = part(folder, seed, small)
-            figures |= found.figures
-            goals |= found.goals
-            used.append(found.used)
-    if not figures:
-        raise FileNotFoundError(f"none of {', '.join(PARTS)} in {data_dir}")
-    return {"figures": figures, "goals": goals, "used": used}
+
+    def of(part: Callable[[Path, int, bool], Part]) -> Callable[[Path], Part]:
+        return lambda folder: part(folder, seed, small)
+
+    sets = {name: [of(part) for part in parts] for name, parts in PARTS.items()}
+    return over_sets(data_dir, sets, progress)

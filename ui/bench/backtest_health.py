@@ -19,7 +19,7 @@ from tools.health.capacity import counted_ah
 from tools.health.charge_curve import fit_soh
 from tools.health.estimate import NotJudged
 from tools.health.partial_test import charge_to_voltage_ah, first_jump_ohm
-from ui.bench.part import Part, goal
+from ui.bench.part import Part, goal, over_sets
 
 Float64 = npt.NDArray[np.float64]
 
@@ -171,20 +171,8 @@ def run(
         FileNotFoundError: None of them is there.
     """
     del seed
-    figures: dict[str, float] = {}
-    goals: dict[str, dict[str, Any]] = {}
-    used: list[str] = []
-    for done, (name, part) in enumerate(PARTS.items()):
-        if progress is not None:
-            progress(done / len(PARTS))
-        folder = data_dir if data_dir.name == name else data_dir / name
-        if not folder.is_dir():
-            used.append(f"{name}: not in the folder given")
-            continue
-        found = part(folder, small)
-        figures |= found.figures
-        goals |= found.goals
-        used.append(found.used)
-    if not figures:
-        raise FileNotFoundError(f"none of {', '.join(PARTS)} in {data_dir}")
-    return {"figures": figures, "goals": goals, "used": used}
+
+    def of(part: Callable[[Path, bool], Part]) -> Callable[[Path], Part]:
+        return lambda folder: part(folder, small)
+
+    return over_sets(data_dir, {name: [of(part)] for name, part in PARTS.items()}, progress)
