@@ -28,6 +28,7 @@ from tools.planning.dispatch_store import DispatchStore
 from tools.planning.plan_store import PlanStore
 from ui.api.account_store import AccountStore
 from ui.api.decision_store import DecisionStore
+from ui.api.event_store import EventStore
 from ui.api.fleet_feed import FleetFeed
 from ui.api.fleet_store import FleetStore
 from ui.api.gatekeeper import Gatekeeper
@@ -90,6 +91,7 @@ class Services:
     scores: ScoreStore
     incidents: IncidentDesk
     expected: IncidentStore
+    events: EventStore
     audit: AuditStore
     uploads: asyncio.Semaphore
     checks: asyncio.Semaphore
@@ -194,6 +196,7 @@ def _wired(
         scores=ScoreStore(pool),
         incidents=IncidentDesk(pool),
         expected=IncidentStore(pool),
+        events=EventStore(pool),
         audit=AuditStore(pool),
         uploads=asyncio.Semaphore(_UPLOADS_AT_ONCE),
         checks=asyncio.Semaphore(1),

@@ -6,7 +6,6 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from ui.api.access import ServicesHere, may
-from ui.api.event_store import EventStore
 from ui.api.roles import Role
 from ui.api.schemas import Name, Schema
 
@@ -30,5 +29,5 @@ async def events(
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> list[SiteEventOut]:
     """List the newest events: mains lost and back, loads shed, locks, faults; of ingest, a full spill or lost readings."""
-    found = await EventStore(services.pool).recent(limit, site_id=site_id, kind=kind)
+    found = await services.events.recent(limit, site_id=site_id, kind=kind)
     return [SiteEventOut(site_id=one.site_id, at=one.at, kind=one.kind, detail=one.detail) for one in found]
