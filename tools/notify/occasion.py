@@ -1,11 +1,13 @@
 """What people are told of: an incident, or a plan that waits for a decision. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from telemetry.model.incident import Incident, IncidentState, Severity
 
 PLAN_KIND = "plan"
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,22 @@ def of_plan(
         waits=True,
         title=f"approval asked: {title}",
         body=f"{body}{until}",
+        path=f"/m/plans/{plan_id}",
+    )
+
+
+def of_missing(plan_id: str, site_ids: Sequence[str], since: datetime) -> Occasion:
+    """Return what is told of a plan whose commands some sites did not answer: control has given up on them."""
+    named = ", ".join(site_ids[:_MOST_NAMED]) + (" and others" if len(site_ids) > _MOST_NAMED else "")
+    return Occasion(
+        subject_id=f"missing/{plan_id}",
+        kind=PLAN_KIND,
+        severity=Severity.WARNING,
+        opened_at=since,
+        waits=True,
+        title=f"no answer: {len(site_ids)} sites of a plan",
+        body=f"{named} did not answer the commands of {plan_id} in time. Look whether they are online; what they were to"
+        " deliver is missing.",
         path=f"/m/plans/{plan_id}",
     )
 

@@ -39,6 +39,15 @@ class Decline:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """Sites of a plan that did not answer; `since` is when the first of them should have."""
+
+    plan_id: PlanId
+    site_ids: tuple[str, ...]
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CommandState:
     """Where a command of a plan is, with the site's last word on it (empty before there is one)."""
 
@@ -149,6 +158,20 @@ class DispatchStore:
             )
             rows = await cursor.fetchall()
         return tuple(Decline(who=row[0], reason=row[1], at=row[2]) for row in rows)
+
+    async def missing(self, now: datetime) -> tuple[Missing, ...]:
+        """Return the plans with commands that no site answered and that would still be in force."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT plan_id, array_agg(DISTINCT site_id ORDER BY site_id), min(accept_by) FROM command"
+                " WHERE state = 'missing' AND valid_until > %s AND plan_id IS NOT NULL AND site_id IS NOT NULL"
+                " GROUP BY plan_id ORDER BY plan_id",
+                [now],
+            )
+            return tuple(
+                Missing(plan_id=PlanId(row[0]), site_ids=tuple(row[1]), since=row[2])
+                for row in await cursor.fetchall()
+            )
 
     async def commands(self, plan_id: PlanId) -> tuple[CommandState, ...]:
         """Return the commands of a plan with the last acknowledgement of each, in order of site and sequence."""

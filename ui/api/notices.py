@@ -12,10 +12,11 @@ from edge.plan import PlanId
 from telemetry.model.clock import Clock
 from tools.anomaly.incident_store import IncidentStore
 from tools.notify.notifier import Notifier, NotifyDesk, Pace
-from tools.notify.occasion import Occasion, of_incident, of_plan
+from tools.notify.occasion import Occasion, of_incident, of_missing, of_plan
 from tools.notify.outbox_store import Outbox
 from tools.notify.sender import Courier
 from tools.notify.settings import NotifySettings, load_settings
+from tools.planning.dispatch_store import DispatchStore
 from tools.planning.plan_store import PlanStore
 
 FILE_NAME = "notify.toml"
@@ -30,8 +31,9 @@ def settings_reader(path: Path | None) -> Callable[[], NotifySettings | None]:
 def notifier(
     pool: Pool, clock: Clock, wall: Callable[[], datetime], path: Path | None, *, pace: Pace | None = None
 ) -> Notifier:
-    """Return what tells people of incidents and of plans that wait for a person."""
+    """Return what tells people of incidents, of plans that wait for a person, and of sites that did not answer."""
     incidents, threads, plans = IncidentStore(pool), ThreadStore(pool), PlanStore(pool)
+    dispatch = DispatchStore(pool)
 
     async def occasions(now: datetime) -> Sequence[Occasion]:
         found = [of_incident(one) for one in await incidents.open()]
@@ -40,6 +42,7 @@ def notifier(
             for one in await threads.waiting()
             if one.kind == "approval"
         ]
+        found += [of_missing(one.plan_id, one.site_ids, one.since) for one in await dispatch.missing(now)]
         return [one for one in found if one is not None]
 
     return Notifier(

@@ -7,9 +7,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.edge.safety.examples import NOW
 from tests.tools.notify.receivers import web_receiver
-from tests.ui.api.world import World
+from tests.ui.api.world import World, one_person_plan
 from ui.api.app import create_app
+from ui.api.notices import notifier
 from ui.api.services import open_services
 from ui.ops.secrets import DatabaseRole
 
@@ -81,3 +83,26 @@ async def test_without_a_file_nobody_is_told(world: World) -> None:
     assert (await world.get("/v1/notifications/targets", "olga")) == {"fault": None, "targets": []}
     assert (await world.get("/v1/notifications", "olga")) == []
     assert (await world.ask("ada", "POST", "/v1/notifications/test", {})).status_code == 409
+
+
+async def test_somebody_is_told_once_of_sites_that_did_not_answer(world: World, tmp_path: Path) -> None:
+    plan = await world.plan(one_person_plan("plan-silent"))
+    world.sql(
+        "INSERT INTO command VALUES ('c-silent', 'plan-silent', 'site-1', 91, 'schedule', 'x', 'd', 'k', %s, %s, %s, %s,"
+        " 'missing')", NOW, NOW, plan.window_start, plan.window_end, role=DatabaseRole.CONTROL,
+    )  # fmt: skip
+    with web_receiver() as receiver:
+        file = written(
+            tmp_path,
+            f'public_url = "https://cw.example"\n[[target]]\nname = "desk"\nurl = "{receiver.url()}"\nat_least = "warning"\n',
+        )
+        pool = world.services.pool
+        sender = notifier(pool, world.clock, world.wall, file)
+        for _ in range(3):
+            await sender.look()
+    told = [body for body in receiver.bodies if "no answer" in str(body)]
+    assert len(told) == 1
+    assert "site-1 did not answer the commands of plan-silent in time" in str(told[0])
+    assert "https://cw.example/m/plans/plan-silent" in str(told[0])
+    world.sql("UPDATE command SET state = 'ended' WHERE command_id = 'c-silent'", role=DatabaseRole.CONTROL)
+    assert await world.services.dispatch.missing(NOW) == ()
