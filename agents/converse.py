@@ -20,8 +20,9 @@ _NOTHING_LEFT = "I have no tool result that would support an answer."
 
 async def converse(state: State, runtime: Runtime[AgentDeps]) -> State:
     """Ask the planner for the tool set first, then for the next tool or the answer, and carry it out."""
-    deps, now = runtime.context, runtime.context.tools.now()
-    fleet = await deps.tools.fleet(now)
+    deps = runtime.context
+    fleet = await deps.tools.fleet()
+    now = fleet.state.at
     earliest = earliest_start(now, deps.settings.lead)
     steps = state.get("steps", [])
     facts: dict[str, object] = {

@@ -39,9 +39,10 @@ async def approve(state: State, runtime: Runtime[AgentDeps]) -> State:
 
     The answer that wakes this node is only a reason to look: what counts is what the API wrote into the database.
     """
-    deps, now = runtime.context, runtime.context.tools.now()
+    deps = runtime.context
     stored = await _stored(deps, state["plan_id"])
-    plan, fleet = stored.plan, await deps.tools.fleet(now)
+    plan, fleet = stored.plan, await deps.tools.fleet()
+    now = fleet.state.at
     tier = deps.tools.tier(plan, fleet)
     if tier is None:
         return {"stage": "not_allowed", "why": "the approval policy lets nobody approve this plan"}
@@ -168,7 +169,7 @@ async def report(state: State, runtime: Runtime[AgentDeps]) -> State:
     if state["stage"] in {"verified", "aborted", "refused", "no_answer"} and plan_id:
         doc = await report_doc(state, deps, message)
         await deps.tools.dispatch.put_report(PlanId(plan_id), at=now, doc=doc)
-        plan, sites = (await _stored(deps, plan_id)).plan, (await deps.tools.fleet(now)).limits.sites
+        plan, sites = (await _stored(deps, plan_id)).plan, (await deps.tools.fleet()).limits.sites
         simulated = any(sites[one.site_id].simulated for one in plan.sites if one.site_id in sites)
         await keep_decision(
             deps, plan, message=message, outcome=state.get("outcome", {}), at=now, simulated=simulated

@@ -146,7 +146,8 @@ class Loop:
             return
         self._watched = now
         incidents = await self.deps.tools.incidents()
-        for reason in self._watchman.reasons(await self.deps.tools.fleet(now), incidents, now):
+        fleet = await self.deps.tools.fleet()
+        for reason in self._watchman.reasons(fleet, incidents, fleet.state.at):
             self.wake(reason)
 
     def _cycle_due(self, now: datetime) -> str:

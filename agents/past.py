@@ -13,7 +13,7 @@ async def keep_incidents(deps: AgentDeps, *, at: datetime) -> None:
     found = await deps.tools.incidents()
     if not found:
         return
-    sites = (await deps.tools.fleet(at)).limits.sites
+    sites = (await deps.tools.fleet()).limits.sites
     known = [one for one in found if one.site_id in sites]
     await deps.remember([incident_document(one, simulated=sites[one.site_id].simulated) for one in known], at)
 

@@ -53,8 +53,8 @@ async def assess(state: State, runtime: Runtime[AgentDeps]) -> State:
 async def propose(state: State, runtime: Runtime[AgentDeps]) -> State:
     """Let the planner choose a goal, if none is set, and one of the plans that the optimiser works out for it."""
     deps = runtime.context
-    now = deps.tools.now()
-    fleet = await deps.tools.fleet(now)
+    fleet = await deps.tools.fleet()
+    now = fleet.state.at
     earliest = earliest_start(now, deps.settings.lead)
     notes: list[str] = []
     why = state.get("why", "")
@@ -147,12 +147,12 @@ def plan_stem(run_id: str) -> str:
 async def validate(state: State, runtime: Runtime[AgentDeps]) -> State:
     """Ask the gate, on fresh state; a rejection comes back as constraints for the next round."""
     deps, began = runtime.context, monotonic()
-    now = deps.tools.now()
     plan_id = PlanId(state["plan_id"])
     stored = await deps.tools.plans.fetch(plan_id)
     if stored is None:
         return {"stage": "unavailable", "why": f"plan {plan_id} is not in the plan book"}
-    fleet = await deps.tools.fleet(now)
+    fleet = await deps.tools.fleet()
+    now = fleet.state.at
     verdict = await asyncio.to_thread(deps.tools.check, stored.plan, fleet, now)
     accepted = isinstance(verdict, Approved)
     status = stored.plan.status

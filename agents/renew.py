@@ -21,11 +21,11 @@ _MAY_GO_ON = frozenset({PlanStatus.PROPOSED, PlanStatus.VALIDATED, PlanStatus.AP
 async def renew(state: State, runtime: Runtime[AgentDeps]) -> State:
     """Propose the successor of a plan in force, once per quarter of an hour, or say why the plan stays."""
     deps, began = runtime.context, monotonic()
-    now = deps.tools.now()
     running = await _in_force(deps.tools, state["supersedes"])
     if isinstance(running, str):
         return {"stage": "kept", "why": running}
-    fleet = await deps.tools.fleet(now)
+    fleet = await deps.tools.fleet()
+    now = fleet.state.at
     plan_id = successor_id(running, ceil_step(now + deps.settings.lead))
     known = await deps.tools.plans.fetch(plan_id)
     if known is not None:

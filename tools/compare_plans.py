@@ -24,7 +24,7 @@ async def compare_plans(arguments: ComparePlansArguments, deps: Deps) -> Mapping
         plan_ids = [summary.plan_id for summary in await deps.plans.recent(2)]
     if not plan_ids:
         raise ToolInputError("there are no plans yet; ask for one first")
-    fleet = await deps.fleet(deps.now())
+    fleet = await deps.fleet()
     cards = []
     for plan_id in plan_ids:
         stored = await deps.plans.fetch(plan_id)

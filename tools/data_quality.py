@@ -9,7 +9,7 @@ from tools.site_state import SiteArguments, find_site
 
 async def data_quality(arguments: SiteArguments, deps: Deps) -> Mapping[str, object]:
     """Show a site's quality score, the lowest score that dispatch takes, and what spoke against the data."""
-    fleet = await deps.fleet(deps.now())
+    fleet = await deps.fleet()
     site = find_site(fleet, arguments.site_id)
     score = fleet.state.quality_score.get(site.site_id)
     if score is None:

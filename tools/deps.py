@@ -69,7 +69,7 @@ class Deps:
 
     Attributes:
         now: The domain instant, aware UTC.
-        fleet: The fleet's state and limits as of an instant.
+        fleet: The fleet's state and limits; whoever judges them judges at `fleet.state.at`, for no reading is younger.
         refresh_forecasts: Make and keep forecasts of load, PV and background as of an instant; returns how many.
         refresh_incidents: Look for anomalies as of an instant and keep what was found; returns how many are open.
         incidents: The incidents that are not closed, worst first.
@@ -84,7 +84,7 @@ class Deps:
     """
 
     now: Callable[[], datetime]
-    fleet: Callable[[datetime], Awaitable[Fleet]]
+    fleet: Callable[[], Awaitable[Fleet]]
     refresh_forecasts: Callable[[datetime], Awaitable[int]]
     refresh_incidents: Callable[[datetime], Awaitable[int]]
     incidents: Callable[[], Awaitable[Sequence[Incident]]]

@@ -25,7 +25,7 @@ async def dispatch_request(arguments: DispatchArguments, deps: Deps) -> Mapping[
         raise ToolInputError(f"plan {plan_id} is {stored.plan.status}, not validated or approved")
     if now >= stored.plan.window_start:
         raise ToolInputError(f"plan {plan_id} should have begun at {stored.plan.window_start.isoformat()}")
-    tier = deps.tier(stored.plan, await deps.fleet(now))
+    tier = deps.tier(stored.plan, await deps.fleet())
     if tier is None:
         raise ToolUnavailableError("the approval policy lets nobody approve this plan")
     if tier is not ApprovalTier.AUTOMATIC:

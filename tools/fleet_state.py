@@ -12,8 +12,8 @@ from tools.outlook import ceil_step, look_ahead, reach
 
 async def fleet_state(_: NoArguments, deps: Deps) -> Mapping[str, object]:
     """Count sites by state, say which cannot be dispatched and why, and show every feeder's outlook for 24 h."""
-    now = deps.now()
-    fleet = await deps.fleet(now)
+    fleet = await deps.fleet()
+    now = fleet.state.at
     state, limits = fleet.state, fleet.limits
     barred = {site_id: reasons for site_id in limits.sites if (reasons := ineligible(fleet, site_id, now))}
     start = ceil_step(now)

@@ -24,8 +24,8 @@ class ForecastArguments(Arguments):
 
 async def forecast(arguments: ForecastArguments, deps: Deps) -> Mapping[str, object]:
     """Show the expected course with its spread, its peak, and why this model serves."""
-    now = deps.now()
-    fleet = await deps.fleet(now)
+    fleet = await deps.fleet()
+    now = fleet.state.at
     start, hours = ceil_step(now), timedelta(hours=arguments.hours)
     if FeederId(arguments.subject_id) in fleet.limits.feeders:
         return _feeder(fleet, FeederId(arguments.subject_id), hours)

@@ -19,7 +19,7 @@ class IncidentArguments(Arguments):
 async def incidents(arguments: IncidentArguments, deps: Deps) -> Mapping[str, object]:
     """List open incidents, worst first, each with the evidence to check."""
     if arguments.site_id is not None:
-        find_site(await deps.fleet(deps.now()), arguments.site_id)
+        find_site(await deps.fleet(), arguments.site_id)
     found = [
         one for one in await deps.incidents() if arguments.site_id is None or one.site_id == arguments.site_id
     ]

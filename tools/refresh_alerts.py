@@ -71,7 +71,7 @@ class AlertRefresh:
         least_outage_days: With fewer days of history no chance is told.
     """
 
-    fleet: Callable[[datetime], Awaitable[Fleet]]
+    fleet: Callable[[], Awaitable[Fleet]]
     readings: Series
     store: IncidentStore
     lives: Lives = no_lives
@@ -84,7 +84,8 @@ class AlertRefresh:
 
     async def __call__(self, now: datetime) -> int:
         """Look ahead, keep what changed, and return how many alerts are open."""
-        fleet = await self.fleet(now)
+        fleet = await self.fleet()
+        now = max(now, fleet.state.at)
         found = await self.expected(fleet, now)
         known = [
             one

@@ -12,8 +12,8 @@ from tools.site_state import SiteArguments, find_site
 
 async def site_autonomy(arguments: SiteArguments, deps: Deps) -> Mapping[str, object]:
     """Show backup hours at the upper forecast of load, the hours required, and the energy between the two."""
-    now = deps.now()
-    fleet = await deps.fleet(now)
+    fleet = await deps.fleet()
+    now = fleet.state.at
     site = find_site(fleet, arguments.site_id)
     reading = fleet.state.readings.get(site.site_id)
     store = store_of(site, reading)

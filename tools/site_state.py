@@ -31,8 +31,8 @@ def find_site(fleet: Fleet, site_id: str) -> Site:
 
 async def site_state(arguments: SiteArguments, deps: Deps) -> Mapping[str, object]:
     """Show a site's last reading, its own word about itself, and whether it may be dispatched."""
-    now = deps.now()
-    fleet = await deps.fleet(now)
+    fleet = await deps.fleet()
+    now = fleet.state.at
     site = find_site(fleet, arguments.site_id)
     reading = fleet.state.readings.get(site.site_id)
     status = fleet.state.statuses.get(site.site_id)

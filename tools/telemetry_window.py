@@ -30,7 +30,7 @@ class WindowArguments(Arguments):
 
 async def telemetry_window(arguments: WindowArguments, deps: Deps) -> Mapping[str, object]:
     """Show a metric's course, its mean and its extremes."""
-    fleet = await deps.fleet(deps.now())
+    fleet = await deps.fleet()
     site = find_site(fleet, arguments.site_id)
     end = arguments.end or deps.now()
     start = arguments.start or end - timedelta(hours=arguments.hours)

@@ -7,6 +7,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from edge.safety.limits import Policy
+from telemetry.model.clock import Clock
 from telemetry.model.series import Quantity
 from telemetry.reading_store import ReadingStore
 from telemetry.registry_store import RegistryStore
@@ -25,7 +26,7 @@ from tools.planning.plan_store import PlanStore
 Pool = AsyncConnectionPool[AsyncConnection]
 
 
-def fleet_view(pool: Pool) -> FleetView:
+def fleet_view(pool: Pool, clock: Clock) -> FleetView:
     """Return what puts the fleet's live state together from this process's own database role."""
     return FleetView(
         readings=ReadingStore(pool),
@@ -34,6 +35,7 @@ def fleet_view(pool: Pool) -> FleetView:
         plans=PlanStore(pool),
         mode=ModeStore(pool),
         policy=Policy(),
+        clock=clock.now,
     )
 
 

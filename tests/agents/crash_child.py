@@ -52,8 +52,8 @@ async def main(dsn: str, mode: str) -> None:
     dispatch = Stopping(pool)
     dispatch.mode = mode
 
-    async def fleet(now: datetime) -> Fleet:
-        return world.fleet(now)
+    async def fleet() -> Fleet:
+        return world.fleet(clock.now())
 
     async def nothing(_: datetime) -> int:
         return 0

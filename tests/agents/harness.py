@@ -90,10 +90,10 @@ class Bench:
             settings=settings or AgentSettings(patience=timedelta(0)),
         )
 
-    async def _fleet(self, now: datetime) -> Fleet:
+    async def _fleet(self) -> Fleet:
         self.looks.append("fleet")
         self.before_look(len(self.looks))
-        return self.world.fleet(now)
+        return self.world.fleet(self.clock.now())
 
     async def _incidents(self) -> Sequence[Incident]:
         return self.world.incidents

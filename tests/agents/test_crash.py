@@ -14,6 +14,7 @@ from agents.deps import AgentDeps
 from agents.graph import build_graph
 from tests.agents.harness import Bench, bench_over
 from tests.services import Database
+from tools.deps import Fleet
 from ui.ops.secrets import DatabaseRole
 
 ROOT = Path(__file__).parents[2]
@@ -58,8 +59,8 @@ async def test_killed_between_approve_and_dispatch_the_request_is_made_once(
         assert (waiting.kind, waiting.plan_id) == ("wait", plan_id)
 
 
-async def test_a_crash_at_any_look_at_the_clock_repeats_no_effect(database: Database) -> None:
-    """Every node looks at the clock, most of them several times; a run is crashed at each look in turn."""
+async def test_a_crash_at_any_look_repeats_no_effect(database: Database) -> None:
+    """Every node looks at the clock or the fleet, most of them several times; a run is crashed at each look in turn."""
     async with bench_over(database) as bench:
         total = await looks_in_a_whole_run(bench, "whole", crash_at=None)
         assert total >= 10
@@ -76,7 +77,7 @@ async def test_a_crash_at_any_look_at_the_clock_repeats_no_effect(database: Data
 
 
 async def looks_in_a_whole_run(bench: Bench, run_id: str, *, crash_at: int | None) -> int:
-    """Run a cycle from beginning to end, crash once at the given look at the clock, and return the looks there were."""
+    """Run a cycle from beginning to end, crash once at the given look at the clock or the fleet, and return the looks there were."""
     start = bench.clock.at
     looks = 0
 
@@ -87,8 +88,12 @@ async def looks_in_a_whole_run(bench: Bench, run_id: str, *, crash_at: int | Non
             raise Crash
         return bench.clock.now()
 
+    async def fleet() -> Fleet:
+        now()
+        return await wired.tools.fleet()
+
     wired = bench.deps()
-    deps = replace(wired, tools=replace(wired.tools, now=now))
+    deps = replace(wired, tools=replace(wired.tools, now=now, fleet=fleet))
     given = {"run_id": run_id, "thread_id": "t", "kind": "cycle", "request": "timer"}
     state = await advance(bench, deps, run_id, given)
     plan = (await wired.tools.plans.fetch(state["plan_id"])).plan  # type: ignore[union-attr]

@@ -80,7 +80,7 @@ def at_mid_plan(state: FleetState) -> FleetState:
 def deps_over(world: World) -> AgentDeps:
     """Return the agent's dependencies with the loop's database role, on the world's state."""
 
-    async def fleet(_: object) -> Fleet:
+    async def fleet() -> Fleet:
         return Fleet(state=await live_state(world.loop, world.state, world.clock), limits=world.limits)
 
     async def nothing(_: object) -> int:

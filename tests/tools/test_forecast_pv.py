@@ -27,13 +27,13 @@ async def bench(database: Database) -> AsyncIterator[Bench]:
 async def deps_with_panels(bench: Bench, watts: list[float] | None) -> Deps:
     """Return the small fleet's tools with panels of 1.5 kW at one site, forecast as given, 100 W more or less."""
     deps = bench.deps().tools
-    fleet = await deps.fleet(NOW)
+    fleet = await deps.fleet()
     site = replace(fleet.limits.sites[SITE], pv_rated_w=1500.0)
     limits = replace(fleet.limits, sites={**fleet.limits.sites, SITE: site})
     pv = {} if watts is None else {SITE: forecast_of(SITE, Quantity.PV_W, watts, 100.0, floor_step(NOW))}
     sunny = replace(fleet, state=replace(fleet.state, pv=pv), limits=limits)
 
-    async def the_fleet(_now: object) -> Fleet:
+    async def the_fleet() -> Fleet:
         return sunny
 
     return replace(deps, fleet=the_fleet)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -55,7 +55,7 @@ class Mode(Protocol):
 class FleetView:
     """Assembles `FleetState` and `Limits` from the stores; each call reads afresh.
 
-    `recharge` is how long after its window a plan still counts as live: its batteries are being filled again.
+    `clock` tells the domain instant. `recharge` is how long after its window a plan still counts as live: its batteries are being filled again.
     """
 
     readings: Readings
@@ -64,6 +64,7 @@ class FleetView:
     plans: LivePlans
     mode: Mode
     policy: Policy
+    clock: Callable[[], datetime]
     recharge: timedelta = timedelta(hours=12)
 
     async def limits(self) -> Limits:
@@ -71,24 +72,30 @@ class FleetView:
         sites, feeders = await asyncio.gather(self.registry.sites(), self.registry.feeders())
         return Limits(sites=sites, feeders=feeders, policy=self.policy)
 
-    async def state(self, now: datetime) -> FleetState:
-        """Return the live state of the whole fleet at `now`."""
+    async def state(self) -> FleetState:
+        """Return the live state of the whole fleet; its `at` is the end of the look.
+
+        Sites go on talking while we look, so some readings are younger than the look's begin. Judged by that instant
+        they would be of the future, which the rules refuse (S7): judge by `at`, or by a later one.
+        """
+        began = self.clock()
         sites = await self.registry.sites()
         latest, statuses, scores, day_use = await asyncio.gather(
             self.readings.latest(),
             self.readings.statuses(),
             self.readings.quality_scores(),
-            self._day_use(sites, now),
+            self._day_use(sites, began),
         )
         load, pv, background, plans, mode = await asyncio.gather(
             self.forecasts.latest(Quantity.LOAD_W),
             self.forecasts.latest(Quantity.PV_W),
             self.forecasts.latest(Quantity.BACKGROUND_W),
-            self.plans.live(now, self.recharge),
+            self.plans.live(began, self.recharge),
             self.mode.mode(),
         )
+        superseded = await self.plans.superseded(plans)
         return FleetState(
-            at=now,
+            at=self.clock(),
             mode=mode,
             readings=latest,
             statuses=statuses,
@@ -98,7 +105,7 @@ class FleetView:
             background={FeederId(name): forecast for name, forecast in background.items()},
             day_use=day_use,
             live_plans=plans,
-            superseded_plans=await self.plans.superseded(plans),
+            superseded_plans=superseded,
         )
 
     async def _day_use(self, sites: Mapping[SiteId, Site], now: datetime) -> dict[SiteId, DayUse]:

@@ -56,7 +56,7 @@ def evaluation_fleet(seed: int = 7) -> Fleet:
 def evaluation_deps(fleet: Fleet) -> Deps:
     """Return dependencies for the tools of `FLEET_TOOLS`: there is no database behind them, and none is asked."""
 
-    async def same_fleet(_: datetime) -> Fleet:
+    async def same_fleet() -> Fleet:
         return fleet
 
     async def nothing_new(_: datetime) -> int:

@@ -19,7 +19,6 @@ from edge.control.process import ControlProcess, KeysInForce
 from edge.control.request_store import RequestStore
 from edge.control.signer import Signer
 from edge.envelope import public_bytes
-from edge.safety.limits import FleetState
 from edge.safety.policy import load_policy
 from telemetry.db import open_async_pool
 from telemetry.mqtt import InboundMessage, MqttClient
@@ -55,10 +54,7 @@ async def run_control(env: Mapping[str, str]) -> None:
     keys = keys_in_force(env, signer, settings.clock.now())
     dsn = need(env, DATABASE_URL)
     pool = await open_async_pool(dsn, application_name="cellwatt-control")
-    view = fleet_view(pool)
-
-    async def fleet_state() -> FleetState:
-        return await view.state(settings.clock.now())
+    view = fleet_view(pool, settings.clock)
 
     async def publish(topic: str, payload: bytes, *, retain: bool = False) -> None:
         await client.publish(topic, payload, retain=retain)
@@ -71,7 +67,7 @@ async def run_control(env: Mapping[str, str]) -> None:
         commands=CommandStore(pool),
         requests=RequestStore(pool, dsn),
         gate=SafetyGate(load_policy(Path(need(env, POLICY_FILE)))),
-        fleet_state=fleet_state,
+        fleet_state=view.state,
         limits=view.limits,
         signer=signer,
         clock=settings.clock,

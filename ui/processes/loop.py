@@ -97,14 +97,12 @@ async def run_loop(env: Mapping[str, str]) -> None:
 
 def tool_deps(pool: Pool, settings: ProcessSettings, policy_file: Path, *, dask: str | None = None) -> Deps:
     """Return everything that the agent's tools may reach; forecasts are fitted on the Dask cluster at `dask`, where set."""
-    view = fleet_view(pool)
+    view = fleet_view(pool, settings.clock)
     readings, registry, incidents = ReadingStore(pool), RegistryStore(pool), IncidentStore(pool)
     policy = load_policy(policy_file)
 
-    async def fleet(now: datetime) -> Fleet:
-        return Fleet(
-            state=await view.state(now), limits=await view.limits(), tariffs=await registry.tariffs()
-        )
+    async def fleet() -> Fleet:
+        return Fleet(state=await view.state(), limits=await view.limits(), tariffs=await registry.tariffs())
 
     def check(plan: Plan, fleet: Fleet, now: datetime) -> Approved | Rejected:
         return validate(plan, fleet.state, fleet.limits, now)
@@ -115,8 +113,9 @@ def tool_deps(pool: Pool, settings: ProcessSettings, policy_file: Path, *, dask:
     health = HealthLook(readings=readings, registry=registry)
     inputs = ForecastInputs(readings=readings, registry=registry)
 
-    async def backup_h(now: datetime) -> Mapping[str, float]:
-        return backup_hours(await fleet(now), now)
+    async def backup_h(_: datetime) -> Mapping[str, float]:
+        seen = await fleet()
+        return backup_hours(seen, seen.state.at)
 
     clusters = ProfileClusters(readings=readings, store=ClusterStore(pool))
     find = IncidentRefresh(

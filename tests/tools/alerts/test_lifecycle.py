@@ -127,8 +127,10 @@ async def test_over_a_day_a_fleets_alerts_are_raised_carried_on_and_closed(datab
     pool = await open_async_pool(database.dsn(DatabaseRole.LOOP), application_name="test")
     store = IncidentStore(pool)
 
-    async def fleet(now: datetime) -> Fleet:
-        return world.fleet(now)
+    looked_at = [NOW]
+
+    async def fleet() -> Fleet:
+        return world.fleet(looked_at[-1])
 
     async def lives(now: datetime) -> dict[str, Life]:
         end = datetime(2026, 5, 1, tzinfo=UTC)
@@ -145,8 +147,10 @@ async def test_over_a_day_a_fleets_alerts_are_raised_carried_on_and_closed(datab
     assert counts[1].due_at == PEAK_FROM
     first = {one.incident_id for one in await store.open()}
     world.soc[SITE_IDS[5]] = 0.95
+    looked_at.append(NOW + STEP)
     assert await refresh(NOW + STEP) == 3
     assert {one.incident_id for one in await store.open()} == first
+    looked_at.append(NOW + timedelta(hours=1))
     assert await refresh(NOW + timedelta(hours=1)) == 2
     past = [one for one in await store.since(NOW) if one.state is IncidentState.CLOSED]
     assert [(one.kind, one.evidence["outcome"]) for one in past] == [("reserve_breach", "came")]

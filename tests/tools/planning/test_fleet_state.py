@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
+from edge.safety.eligibility import telemetry_reasons
 from edge.safety.limits import OperatingMode
 from telemetry.db import open_async_pool
 from telemetry.ingest_store import Batch, store_batch
+from telemetry.model.clock import Pace, PacedClock
 from telemetry.model.site import Site, SiteId
 from telemetry.registry_store import RegistryStore
 from telemetry.rollup_store import roll_up_due
@@ -32,18 +34,18 @@ async def view(database: Database) -> AsyncIterator[FleetView]:
     site, feeder = EXAMPLES["site"], EXAMPLES["feeder"]
     await registry.put_feeders({FEEDER: feeder}, who="test", at=NOW)  # type: ignore[dict-item]
     await registry.put_sites({SITE: site}, who="test", at=NOW)  # type: ignore[dict-item]
-    yield fleet_view(pool)
+    yield fleet_view(pool, PacedClock(lambda: Pace(wall=NOW, domain=NOW, speed=0.0)))
     await pool.close()
 
 
 async def test_without_a_mode_in_force_there_is_no_state(view: FleetView) -> None:
     with pytest.raises(ModeUnknownError, match="no operating mode"):
-        await view.state(NOW)
+        await view.state()
 
 
 async def test_what_was_never_reported_is_absent_and_not_made_up(view: FleetView, database: Database) -> None:
     await _set_mode(database, OperatingMode.STORM)
-    state = await view.state(NOW)
+    state = await view.state()
     assert state.mode is OperatingMode.STORM
     assert (state.readings, state.statuses, state.quality_score) == ({}, {}, {})
     assert (state.load, state.pv, state.background, state.live_plans) == ({}, {}, {}, ())
@@ -64,7 +66,7 @@ async def test_a_day_of_use_begins_at_the_sites_own_midnight(view: FleetView, da
     with psycopg.connect(database.dsn(DatabaseRole.INGEST), autocommit=True) as connection:
         store_batch(connection, Batch(readings=readings), NOW, set())
         roll_up_due(connection, NOW)
-    use = (await view.state(NOW)).day_use[SITE]
+    use = (await view.state()).day_use[SITE]
     # Two quarter hours of 1,536 W are 768 Wh: 0.05 cycles of 15,360 Wh.
     assert use.discharged_wh == pytest.approx(768.0)
     assert use.cycles == pytest.approx(0.05)
@@ -74,6 +76,24 @@ def test_midnight_holds_on_the_day_the_clocks_change() -> None:
     # Rome, 29 March 2026: 02:00 became 03:00. At noon UTC the day began 13 hours earlier, at 23:00 UTC.
     assert midnight(datetime(2026, 3, 29, 12, 0, tzinfo=UTC), "Europe/Rome") == datetime(
         2026, 3, 28, 23, 0, tzinfo=UTC
+    )
+
+
+async def test_what_came_in_during_the_look_is_not_of_the_future(view: FleetView, database: Database) -> None:
+    await _set_mode(database, OperatingMode.NORMAL)
+    during = NOW + timedelta(seconds=2)
+    with psycopg.connect(database.dsn(DatabaseRole.INGEST), autocommit=True) as connection:
+        store_batch(connection, Batch(readings=[replace(READING, at=during)]), during, set())
+    looks = iter([NOW, NOW + timedelta(seconds=3)])
+    state = await replace(view, clock=lambda: next(looks)).state()
+    assert state.at == NOW + timedelta(seconds=3)
+    assert state.readings[SITE].at == during
+    limits = await view.limits()
+    told = telemetry_reasons(limits.sites[SITE], state.readings[SITE], None, state, limits, state.at)
+    assert not any("its last reading is of" in one.message for one in told)
+    early = telemetry_reasons(limits.sites[SITE], state.readings[SITE], None, state, limits, NOW)
+    assert any("its last reading is of" in one.message for one in early), (
+        "by the begin of the look it is refused"
     )
 
 

@@ -23,13 +23,13 @@ async def check(
 ) -> VerdictOut:
     """Judge a plan by every safety rule on the state of this moment. Nothing is written and nothing follows from it."""
     plan = (await stored_plan(services, plan_id)).plan
-    view, now = fleet_view(services.pool), services.clock.now()
-    state, limits = await view.state(now), await view.limits()
+    view = fleet_view(services.pool, services.clock)
+    state, limits = await view.state(), await view.limits()
     async with services.checks:
-        verdict = await asyncio.to_thread(validate, plan, state, limits, now)
+        verdict = await asyncio.to_thread(validate, plan, state, limits, state.at)
     found = (
         {"margins": record_of(verdict.margins), "passed": record_of(verdict.passed)}
         if isinstance(verdict, Approved)
         else {"broken": record_of(verdict.broken)}
     )
-    return VerdictOut(at=now, gate="validate", approved=isinstance(verdict, Approved), doc=found)
+    return VerdictOut(at=state.at, gate="validate", approved=isinstance(verdict, Approved), doc=found)
