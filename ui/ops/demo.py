@@ -8,7 +8,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,6 +20,7 @@ import psycopg
 
 from telemetry.model.clock import FilePace, PacedClock, change_speed
 from telemetry.model.errors import ControlError
+from telemetry.model.series import STEP
 from ui.ops.demo_report import Outcome, figures_of, gather, print_report
 from ui.ops.demo_store import DemoStore
 from ui.ops.steps import Step, steps_for
@@ -28,9 +29,12 @@ from ui.ops.up import System, UpOptions
 # A working day's evening; the loads of that weekday and hour come from the trace whatever the year.
 DEMO_START = datetime(2026, 11, 24, 18, 12, tzinfo=ZoneInfo("Europe/Rome")).astimezone(UTC)
 PROCESSES = ("ingest", "control", "api", "simulate", "loop")
-# Domain seconds per second while the plan runs. At 120 the gateways control every 12 s of domain time; a machine whose
-# cores are busy with other work cannot keep that up.
-RUN_SPEED, BUSY_SPEED = 120.0, 60.0
+# Domain seconds per second while the plan runs. At 90 the gateways control every 9 s of domain time; a machine whose
+# cores are busy with other work cannot keep that up. Feeling their way to a new setpoint takes them some ten steps,
+# which at 90 would be minutes of domain time: there the clock runs slower.
+RUN_SPEED, BUSY_SPEED, CHANGE_SPEED = 90.0, 60.0, 30.0
+_BEFORE_CHANGE, _AFTER_CHANGE = timedelta(seconds=30), timedelta(seconds=60)
+_A_CHANGE_W = 300.0
 _BUSY_FRAC = 0.85
 _PROC_STAT = Path("/proc/stat")
 _LOOK_EVERY_S = 0.2
@@ -146,14 +150,19 @@ def _follow(
         wait.until(lambda: _all_answered(store, plan_id), timedelta(seconds=90), "not every site answered")
     with stages.stage("deliver"), step_of("deliver") as step:
         speed = options.run_speed or speed_for(busy_frac())
-        change_speed(system.installation.clock_file, speed)
+        changes = changes_of(found["doc"])
         end: datetime = found["window_end"] + timedelta(minutes=3)
         span = end - clock.now()
-        limit = span / speed + timedelta(seconds=60)
+        slow = len(changes) * (_BEFORE_CHANGE + _AFTER_CHANGE)
+        limit = span / speed + slow / CHANGE_SPEED + timedelta(seconds=60)
 
         def delivered() -> bool:
-            step.reach(1.0 - (end - clock.now()) / span)
-            return clock.now() >= end
+            now = clock.now()
+            wanted = speed_at(now, changes, speed)
+            if wanted != clock.speed:
+                change_speed(system.installation.clock_file, wanted)
+            step.reach(1.0 - (end - now) / span)
+            return now >= end
 
         wait.until(delivered, limit, "the clock stood still")
         change_speed(system.installation.clock_file, 1.0)
@@ -163,6 +172,24 @@ def _follow(
         )
         wait.until(lambda: store.report(plan_id) is not None, timedelta(seconds=90), "no report was written")
         return gather(store, found, system.installation.runtime.simulated_sites)
+
+
+def changes_of(plan: Mapping[str, Any]) -> list[datetime]:
+    """Return the instants at which some site of a plan's record gets another setpoint, or is released."""
+    start = datetime.fromisoformat(plan["window_start"])
+    schedules = [(0.0, *site["schedule_w"], 0.0) for site in plan["sites"]]
+    steps = max(map(len, schedules), default=0)
+    return [
+        start + (step - 1) * STEP
+        for step in range(1, steps)
+        if any(abs(one[step] - one[step - 1]) > _A_CHANGE_W for one in schedules if step < len(one))
+    ]
+
+
+def speed_at(now: datetime, changes: Sequence[datetime], speed: float) -> float:
+    """Return how fast the clock may run: slower around a change."""
+    near = any(at - _BEFORE_CHANGE <= now <= at + _AFTER_CHANGE for at in changes)
+    return min(speed, CHANGE_SPEED) if near else speed
 
 
 def speed_for(busy_frac: float) -> float:

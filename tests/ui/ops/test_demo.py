@@ -1,6 +1,17 @@
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
-from ui.ops.demo import BUSY_SPEED, RUN_SPEED, Stages, busy_frac, speed_for
+from ui.ops.demo import (
+    BUSY_SPEED,
+    CHANGE_SPEED,
+    RUN_SPEED,
+    Stages,
+    busy_frac,
+    changes_of,
+    speed_at,
+    speed_for,
+)
 from ui.ops.demo_report import figures_of
 
 
@@ -22,3 +33,18 @@ def test_a_stage_that_fails_is_named_and_leaves_the_figures_empty() -> None:
     assert figures["simulated"] is True
     assert figures["deviation_frac"] is None
     assert figures["stages"] == stages.passed
+
+
+def test_the_clock_runs_slower_around_a_change_of_setpoint() -> None:
+    record = {
+        "window_start": "2026-01-15T17:00:00+00:00",
+        "sites": [{"schedule_w": [0.0, -2000.0, -2100.0]}, {"schedule_w": [-100.0, -200.0, -900.0]}],
+    }
+    begins, grows, ends = (datetime(2026, 1, 15, 17, minute, tzinfo=UTC) for minute in (15, 30, 45))
+    changes = changes_of(record)
+    assert changes == [begins, grows, ends]
+    assert speed_at(begins - timedelta(seconds=31), changes, RUN_SPEED) == RUN_SPEED
+    assert speed_at(begins - timedelta(seconds=30), changes, RUN_SPEED) == CHANGE_SPEED
+    assert speed_at(ends + timedelta(seconds=60), changes, RUN_SPEED) == CHANGE_SPEED
+    assert speed_at(ends + timedelta(seconds=61), changes, RUN_SPEED) == RUN_SPEED
+    assert speed_at(ends, changes, 10.0) == 10.0, "never faster than asked"
