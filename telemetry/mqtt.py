@@ -166,7 +166,7 @@ class MqttClient:
         if self._link.up:
             self._client.disconnect()
             self._link.flush()
-            self._link.cut()
+            self._link.close()
         for outbound in (*self._unconfirmed.values(), *self._waiting):
             outbound.confirmed.cancel()
         self._unconfirmed.clear()

@@ -21,6 +21,7 @@ class LoopLink:
         self._client = client
         self._pause_s = keepalive.total_seconds() / 4
         self._socket: socket.socket | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # the one that watches the socket
         self._flush_due = False
         self.generation = 0  # counts connections: what belongs to an earlier one is recognised by it
         client.on_socket_close = lambda *_: self._closed()
@@ -36,8 +37,9 @@ class LoopLink:
         opened = self._client.socket()
         if isinstance(opened, socket.socket):
             self._socket = opened
+            self._loop = asyncio.get_running_loop()
             self.generation += 1
-            asyncio.get_running_loop().add_reader(opened, self._readable)
+            self._loop.add_reader(opened, self._readable)
             self._keep_alive(self.generation)
             self.flush()
 
@@ -47,6 +49,12 @@ class LoopLink:
             with contextlib.suppress(OSError):  # the other side was quicker
                 self._socket.shutdown(socket.SHUT_RDWR)
             self._client.loop_read()
+
+    def close(self) -> None:
+        """Cut the connection for good: nothing of the loop's points here afterwards, whatever paho made of the end."""
+        self.cut()
+        # What the kernel still held may have looked like half a packet to paho, which then waits for the rest.
+        self._closed()
 
     def flush(self) -> None:
         """Write what waits, as far as the socket takes it now."""
@@ -84,8 +92,13 @@ class LoopLink:
             asyncio.get_running_loop().call_later(self._pause_s, self._keep_alive, generation)
 
     def _closed(self) -> None:
+        """Stop watching the socket.
+
+        Paho calls this from its client's destructor too, when no loop runs any more: one that has ended watches
+        nothing.
+        """
         closed, self._socket = self._socket, None
-        if closed is not None:
-            loop = asyncio.get_running_loop()
+        loop, self._loop = self._loop, None
+        if closed is not None and loop is not None and not loop.is_closed():
             loop.remove_reader(closed)
             loop.remove_writer(closed)

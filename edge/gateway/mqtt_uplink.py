@@ -53,6 +53,8 @@ class MqttUplink:
         self._on_message, self._on_connected = on_message, on_connected
 
     async def open(self) -> None:
+        if self._client is not None:  # opened anew: the broker must not see two of us, nor the old one's will
+            await self._client.stop()
         self._client = MqttClient(
             self._settings,
             on_message=self._arrived,

@@ -104,6 +104,11 @@ async def _leave(core: GatewayCore, uplink: Uplink) -> None:
         async with asyncio.timeout(_LEAVE_WITHIN_S):
             if uplink.connected:
                 await uplink.publish(topic(config.name, "state"), gone, retain=True)
-            await uplink.close()
     except (UplinkError, TimeoutError, OSError) as error:
         _log.warning("no goodbye", extra={"site_id": config.site_id, "error": str(error)})
+    try:
+        # By itself: a goodbye that nobody confirms must not leave the connection standing behind us.
+        async with asyncio.timeout(_LEAVE_WITHIN_S):
+            await uplink.close()
+    except (UplinkError, TimeoutError, OSError) as error:
+        _log.warning("not closed", extra={"site_id": config.site_id, "error": str(error)})
