@@ -25,6 +25,7 @@ from ui.api.routes import (
     knowledge,
     notifications,
     objectives,
+    oidc,
     ops,
     phone,
     plan_check,
@@ -47,6 +48,7 @@ _COMPRESS_FROM_BYTES = 1_000
 _MODULES = (
     ops,
     session,
+    oidc,
     fleet,
     registry,
     catalogue,

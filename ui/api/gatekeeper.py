@@ -29,6 +29,10 @@ OPEN = frozenset(
         ("POST", "/v1/session"),
         ("GET", "/m/login"),
         ("POST", "/m/login"),
+        ("GET", "/v1/oidc"),
+        ("GET", "/v1/oidc/start"),
+        ("GET", "/v1/oidc/callback"),
+        ("POST", "/v1/oidc/session"),
     }
 )
 OPEN_FILES = ("/m/style.css", "/m/manifest.webmanifest", "/m/icon.svg")  # the look of the login page, no data

@@ -74,6 +74,10 @@ TEXTS = {
     "decline": "Decline",
     "reason": "Why",
     "back": "Back to the list",
+    "sign_in": "Sign in with {label}",
+    "not_in": "You are not signed in",
+    "to_login": "Back to the login",
+    "to_console": "Back to the console",
     "simulated": "simulated",
 }
 
@@ -112,8 +116,8 @@ def html(content: str, status: int = HTTPStatus.OK) -> HTMLResponse:
     )
 
 
-def login_page(refused: str = "", following: str = "") -> str:
-    """Return the login form; `following` is where it leads."""
+def login_page(refused: str = "", following: str = "", provider: str = "") -> str:
+    """Return the login form; `following` is where it leads, `provider` whom one may sign in with instead."""
     then = f'<input type="hidden" name="next" value="{escape(following)}">' if following else ""
     body = (
         f'{told(refused, bad=True)}<form method="post" action="/m/login" class="card">{then}<h2>{TEXTS["login"]}</h2>'
@@ -123,7 +127,18 @@ def login_page(refused: str = "", following: str = "") -> str:
         '<input type="password" id="password" name="password" autocomplete="current-password" required maxlength="256">'
         f"<button>{TEXTS['login']}</button></form>"
     )
+    if provider:
+        words = escape(TEXTS["sign_in"].format(label=provider))
+        body += f'<a class="card" href="/v1/oidc/start"><strong>{words}</strong></a>'
     return page(TEXTS["login"], body)
+
+
+def refused_page(why: str, *, back: str) -> str:
+    """Return why a sign-in through the provider was refused, and the ways back; `back` is the console's address."""
+    body = f'<h2>{TEXTS["not_in"]}</h2>{told(why, bad=True)}<p><a href="/m/login">{TEXTS["to_login"]}</a></p>'
+    if back:
+        body += f'<p><a href="{escape(back)}">{TEXTS["to_console"]}</a></p>'
+    return page(TEXTS["not_in"], body)
 
 
 def told(words: str, *, bad: bool = False) -> str:

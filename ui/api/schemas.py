@@ -36,6 +36,9 @@ Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9]
 UserName = Annotated[str, Field(min_length=2, max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 Text = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(storable)]
 Reason = Annotated[str, Field(min_length=3, max_length=500), AfterValidator(storable)]
+Verifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9_~.-]{43,128}$")]  # RFC 7636, section 4.1
+Challenge = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
+SubjectName = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(storable)]
 Password = Annotated[str, Field(min_length=10, max_length=256), AfterValidator(storable)]
 Instant = Annotated[AwareDatetime, AfterValidator(_in_range)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -105,22 +108,53 @@ class Session(Schema):
     me: Me
 
 
+class SignInOffer(Schema):
+    """Whether people may sign in through a provider.
+
+    `start` leads a browser there and back to the phone's pages; with `challenge` back to the console, if that is set.
+    """
+
+    offered: bool
+    label: str
+    start: str
+    console: bool
+
+
+class OneTimeCode(Schema):
+    """What a sign-in through a provider brought back, and the verifier of the challenge that it was begun with."""
+
+    model_config = with_example({"code": "from the address", "verifier": "v" * 43})
+    code: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(storable)]
+    verifier: Verifier
+
+
+class Subject(Schema):
+    """A person's name at the sign-in provider (`sub`)."""
+
+    model_config = with_example({"subject": "248289761001"})
+    subject: SubjectName
+
+
 class UserOut(Schema):
-    """A user."""
+    """A user; `oidc_subject` is who they are at the sign-in provider, null where they sign in by password alone."""
 
     name: str
     role: RoleName
     active: bool
     locked_until: datetime | None
     created_at: datetime
+    oidc_subject: str | None
 
 
 class NewUser(Schema):
-    """A user to add. Names are lower case, so that nobody can look like somebody else."""
+    """A user to add. Names are lower case, so that nobody can look like somebody else.
+
+    Without a password they can come in through the sign-in provider alone.
+    """
 
     model_config = with_example({"name": "olga", "password": "a long enough one", "role": "operator"})
     name: UserName
-    password: Password
+    password: Password | None = None
     role: RoleName
 
 

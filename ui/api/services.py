@@ -39,6 +39,9 @@ from ui.api.metrics import Metrics
 from ui.api.model_use import ModelSettings
 from ui.api.notice_hub import NoticeHub
 from ui.api.notices import notifier, notify_desk
+from ui.api.oidc import OidcSettings
+from ui.api.oidc_provider import Provider
+from ui.api.oidc_store import OidcStore
 from ui.api.passwords import Passwords
 from ui.api.registry_desk_store import RegistryDesk
 from ui.api.settings import ApiSettings
@@ -62,6 +65,7 @@ class Services:
         policy: Who must approve what, read afresh at each call.
         secret: Keys the forms of the approval page.
         model: Which planner the loop is set to, for people to see.
+        provider: Whom people may sign in through, None where passwords are all there is.
     """
 
     dsn: str
@@ -98,6 +102,8 @@ class Services:
     library: Library
     notify: NotifyDesk
     model: ModelSettings
+    sign_ins: OidcStore
+    provider: Provider | None
 
 
 @asynccontextmanager
@@ -113,6 +119,7 @@ async def open_services(
     choose_embedder: Callable[[], Chosen] = lambda: Chosen(embedder=None),
     notify_file: Path | None = None,
     model: ModelSettings | None = None,
+    oidc: OidcSettings | None = None,
 ) -> AsyncIterator[Services]:
     """Open everything, keep the shared tasks running, and close it all at the end."""
     chosen = settings or ApiSettings()
@@ -131,6 +138,7 @@ async def open_services(
         Library(pool, choose_embedder),
         notify_desk(pool, notify_file),
         model or ModelSettings(),
+        None if oidc is None else Provider(oidc),
     )
     tasks = [
         asyncio.create_task(services.hub.run()),
@@ -146,6 +154,8 @@ async def open_services(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         services.passwords.close()
+        if services.provider is not None:
+            await services.provider.close()
         services.notify.courier.close()
         await pool.close()
 
@@ -162,6 +172,7 @@ def _wired(
     library: Library,
     notify: NotifyDesk,
     model: ModelSettings,
+    provider: Provider | None,
 ) -> Services:
     accounts, registry = AccountStore(pool), RegistryStore(pool)
 
@@ -203,6 +214,8 @@ def _wired(
         library=library,
         notify=notify,
         model=model,
+        sign_ins=OidcStore(pool),
+        provider=provider,
     )
 
 

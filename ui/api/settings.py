@@ -10,6 +10,8 @@ class ApiSettings:
 
     Attributes:
         session_for: A login lasts this long.
+        sign_in_within: A sign-in through a provider has to be finished within this.
+        code_for: A one-time code is good for this long.
         lock_after: Failed logins in a row that lock an account.
         lock_for: How long it stays locked.
         logins_at_once: Password checks at the same time (each takes 64 MiB for a moment).
@@ -32,6 +34,8 @@ class ApiSettings:
     """
 
     session_for: timedelta = timedelta(hours=12)
+    sign_in_within: timedelta = timedelta(minutes=10)
+    code_for: timedelta = timedelta(minutes=1)
     lock_after: int = 5
     lock_for: timedelta = timedelta(minutes=15)
     logins_at_once: int = 2

@@ -37,6 +37,7 @@ _MODEL = (
 # What the API may show of it to operators: never the key.
 _SHOWN = ("OPENAI_BASE_URL", "OPENAI_MODEL", "LLM", "CELLWATT_LLM_URL")
 _SHOWN_LIMITS = ("OPENAI_PRICE_PER_MILLION_", "CELLWATT_TOKENS_PER_", "CELLWATT_MONEY_PER_")
+_SIGN_IN = "CELLWATT_OIDC_"
 
 
 class RuntimeUnknownError(ControlError):
@@ -153,7 +154,7 @@ class Installation:
                 **{
                     name: text
                     for name, text in inherited.items()
-                    if name in _SHOWN or name.startswith(_SHOWN_LIMITS)
+                    if name in _SHOWN or name.startswith((*_SHOWN_LIMITS, _SIGN_IN))
                 },
             },
             "loop": {

@@ -13,6 +13,7 @@ from knowledge.embed import choose_embedder
 from telemetry.model.errors import ControlError
 from ui.api.app import create_app
 from ui.api.model_use import model_settings
+from ui.api.oidc import oidc_settings
 from ui.api.services import Services, open_services
 from ui.settings import (
     API_PORT,
@@ -62,6 +63,7 @@ async def run_api(env: Mapping[str, str]) -> None:
         choose_embedder=lambda: choose_embedder(env),
         notify_file=Path(env[NOTIFY_FILE]) if env.get(NOTIFY_FILE) else None,
         model=model_settings(env),
+        oidc=oidc_settings(env),
     ) as services:
         with listening(port) as listener:
             await serve(services, listener, settings.say_ready)

@@ -12,7 +12,15 @@ from tests.ui.api.world import World
 pytestmark = [pytest.mark.database, pytest.mark.asyncio(loop_scope="module")]
 
 # What each role may do beyond the roles before it, written out by hand: a new route must be entered here.
-OPEN = {("GET", "/healthz"), ("GET", "/readyz"), ("POST", "/v1/session")}
+OPEN = {
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
+    ("POST", "/v1/session"),
+    ("GET", "/v1/oidc"),
+    ("GET", "/v1/oidc/start"),
+    ("GET", "/v1/oidc/callback"),
+    ("POST", "/v1/oidc/session"),
+}
 EVERYBODY = {("GET", "/v1/me")}
 VIEWER = {
     ("GET", "/metrics"),
@@ -97,6 +105,8 @@ ADMIN = {
     ("POST", "/v1/notifications/test"),
     ("POST", "/v1/users"),
     ("PATCH", "/v1/users/{name}"),
+    ("PUT", "/v1/users/{name}/oidc"),
+    ("DELETE", "/v1/users/{name}/oidc"),
     ("GET", "/v1/tokens"),
     ("POST", "/v1/tokens"),
     ("DELETE", "/v1/tokens/{token_id}"),

@@ -38,6 +38,7 @@ from tests.services import Database
 from tools.planning.plan_store import PlanStore
 from ui.api.account_store import Token
 from ui.api.app import create_app
+from ui.api.oidc import OidcSettings
 from ui.api.passwords import make_token, token_hash
 from ui.api.roles import PrincipalKind, Role
 from ui.api.services import Services, open_services
@@ -266,7 +267,7 @@ def reset(world: World) -> None:
 
 @asynccontextmanager
 async def world_over(
-    database: Database, folder: Path, *, settings: ApiSettings = QUICK
+    database: Database, folder: Path, *, settings: ApiSettings = QUICK, oidc: OidcSettings | None = None
 ) -> AsyncIterator[World]:
     """Open the application over a database, which is filled on first use."""
     clock, wall = StandingClock(), Wall()
@@ -278,7 +279,7 @@ async def world_over(
     write_policy(policy, a_policy_table())
     async with open_services(
         database.dsn(DatabaseRole.API), clock=clock, policy_file=policy, secret=bytes(32), settings=settings, wall=wall,
-        hasher=_CHEAP,
+        hasher=_CHEAP, oidc=oidc,
     ) as services:  # fmt: skip
         app = create_app(services)
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)

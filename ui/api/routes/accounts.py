@@ -20,11 +20,11 @@ UserPath = Annotated[UserName, Path(description="a user's name")]
 TokenIdPath = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$", description="a token_id")]
 # Names that stand in the trail for something that is no person.
 _RESERVED = frozenset(
-    {"policy", "loop", "control", "provisioning", "ingest", "api", "agent", "system", "nobody"}
+    {"policy", "loop", "control", "provisioning", "ingest", "api", "agent", "system", "nobody", "oidc"}
 )
 
 
-def user_out(user: User, wall: datetime) -> UserOut:
+def user_out(user: User, wall: datetime, subject: str | None) -> UserOut:
     """Return a user as it is shown."""
     locked = user.locked_until is not None and user.locked_until > wall
     return UserOut.model_validate(
@@ -34,6 +34,7 @@ def user_out(user: User, wall: datetime) -> UserOut:
             "active": user.active,
             "locked_until": user.locked_until if locked else None,
             "created_at": user.created_at,
+            "oidc_subject": subject,
         }
     )
 
@@ -56,7 +57,8 @@ def token_out(token: Token) -> TokenOut:
 @router.get("/users", **may(Role.ADMIN))
 async def users(services: ServicesHere) -> list[UserOut]:
     """List users by name."""
-    return [user_out(one, services.wall()) for one in await services.accounts.users()]
+    subjects = await subjects_of(services)
+    return [user_out(one, services.wall(), subjects.get(one.name)) for one in await services.accounts.users()]
 
 
 @router.post("/users", status_code=HTTPStatus.CREATED, response_model=UserOut, **may(Role.ADMIN, 409))
@@ -67,22 +69,34 @@ async def add_user(asked: NewUser, services: ServicesHere, caller: Caller, once:
     async def act() -> UserOut:
         if asked.name in _RESERVED:
             raise ApiError(HTTPStatus.CONFLICT, f"{asked.name} is no name for a person", field="name")
-        hashed = await services.passwords.hash(asked.password)
+        # Without a password there is one that nobody knows.
+        hashed = await services.passwords.hash(asked.password or make_token())
         added = await services.accounts.add_user(
             asked.name, hashed, Role(asked.role), who=who, at=services.clock.now()
         )
         if not added:
             raise ApiError(HTTPStatus.CONFLICT, f"there is a user {asked.name} already", field="name")
-        return await _shown(services, asked.name)
+        return await shown(services, asked.name)
 
     return await once(asked, act, status=HTTPStatus.CREATED)
 
 
-async def _shown(services: Services, name: str) -> UserOut:
+async def subjects_of(services: Services) -> dict[str, str]:
+    """Return who is whom at the sign-in provider; nobody where there is none."""
+    provider = services.provider
+    return {} if provider is None else await services.sign_ins.subjects(provider.settings.issuer)
+
+
+async def shown(services: Services, name: str) -> UserOut:
+    """Return a user as it is shown.
+
+    Raises:
+        ApiError: There is none.
+    """
     user = await services.accounts.user(name)
     if user is None:
         raise not_found("user", name)
-    return user_out(user, services.wall())
+    return user_out(user, services.wall(), (await subjects_of(services)).get(name))
 
 
 @router.patch("/users/{name}", **may(Role.ADMIN, 404, 409))
@@ -104,7 +118,7 @@ async def change_user(name: UserPath, asked: UserChange, services: ServicesHere,
     if changed is None:
         raise not_found("user", name)
     services.gatekeeper.forget()
-    return user_out(changed, services.wall())
+    return user_out(changed, services.wall(), (await subjects_of(services)).get(name))
 
 
 @router.get("/tokens", **may(Role.ADMIN))

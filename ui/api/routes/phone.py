@@ -130,9 +130,12 @@ async def manifest() -> Response:
 
 
 @router.get("/login")
-async def login_form(following: Annotated[str, Query(alias="next", max_length=100)] = "") -> Response:
+async def login_form(
+    services: ServicesHere, following: Annotated[str, Query(alias="next", max_length=100)] = ""
+) -> Response:
     """Show the login."""
-    return html(login_page(following=following if following in AFTER_LOGIN else ""))
+    provider = "" if services.provider is None else services.provider.settings.label
+    return html(login_page(following=following if following in AFTER_LOGIN else "", provider=provider))
 
 
 @router.post("/login")

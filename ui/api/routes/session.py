@@ -34,12 +34,7 @@ async def open_session(services: Services, name: str, password: str, address: st
     Raises:
         ApiError: Wrong, locked, closed (all told alike), or too many tries.
     """
-    if wait_s := services.logins.wait_s(address):
-        raise ApiError(
-            HTTPStatus.TOO_MANY_REQUESTS,
-            f"too many logins; wait {wait_s:.0f} s",
-            headers={"Retry-After": str(max(1, round(wait_s)))},
-        )
+    wait_for_turn(services, address)
     wall, at = services.wall(), services.clock.now()
     user = await services.accounts.user(name)
     locked = user is not None and user.locked_until is not None and wall < user.locked_until
@@ -57,11 +52,31 @@ async def open_session(services: Services, name: str, password: str, address: st
             )
         raise ApiError(HTTPStatus.UNAUTHORIZED, _REFUSED)
     assert user is not None
-    token = make_token()
+    return await new_session(services, user.name, user.role)
+
+
+def wait_for_turn(services: Services, address: str) -> None:
+    """Let few logins a second through from one address.
+
+    Raises:
+        ApiError: Too many tries.
+    """
+    if wait_s := services.logins.wait_s(address):
+        raise ApiError(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            f"too many logins; wait {wait_s:.0f} s",
+            headers={"Retry-After": str(max(1, round(wait_s)))},
+        )
+
+
+async def new_session(services: Services, name: str, role: Role) -> Session:
+    """Open a session for a person who has shown who they are."""
+    token, wall = make_token(), services.wall()
     expires_at = wall + services.settings.session_for
-    hashed = token_hash(token)
-    await services.accounts.open_session(user.name, hashed, expires_at=expires_at, at=at, wall=wall)
-    return Session(token=token, me=me_of_user(user.name, user.role, expires_at))
+    await services.accounts.open_session(
+        name, token_hash(token), expires_at=expires_at, at=services.clock.now(), wall=wall
+    )
+    return Session(token=token, me=me_of_user(name, role, expires_at))
 
 
 @router.delete("/session", status_code=HTTPStatus.NO_CONTENT, **may(Role.VIEWER))
