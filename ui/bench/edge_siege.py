@@ -159,7 +159,10 @@ class _Siege:
             await asyncio.sleep(0)
 
     async def obey(self) -> None:
-        """An honest command in between must be obeyed."""
+        """An honest command in between must be obeyed: accepted at once, the battery set by the next control step.
+
+        At once is no rule for the registers: after an order of the same power the voltage may stand right already.
+        """
         await self.step()
         honest = self._besieger.command(self._clock.now())
         envelope = self._besieger.sign(honest)
@@ -168,12 +171,12 @@ class _Siege:
         await self.settle()
         answers = [decode_ack(payload) for leaf, payload in self._link.heard if leaf == "ack"]
         mine = [ack.verdict for ack in answers if ack.command_id == honest.command_id]
+        await self.step()
         if mine == [AckVerdict.ACCEPTED] and len(self._fleet.devices[0].writes) > before:
             self.score.obeyed += 1
         else:
             self.score.wrong.append(f"honest: {mine}")
         self._besieger.note(honest, envelope, honest=True)
-        await self.step()
 
     async def fire(self, shot: Shot) -> None:
         """Deliver one hostile message and compare the answer with what it must be."""
