@@ -1,6 +1,7 @@
 """One form for every benchmark, backtest and evaluation: figures, goals, and what was run on which machine.
 
-A run function returns `{"figures": key -> number, "goals": key -> {op, value, gating}, "used": texts (optional)}`. The
+A run function returns `{"figures": key -> number, "goals": key -> {op, value, gating}, "used": texts (optional),
+"absent": key -> why (optional): figures that this installation cannot make, listed in their place}`. The
 harness refuses a result that could not be compared later: a figure that is not finite or whose key does not end in a
 unit, a goal on a figure that does not exist. A goal that is missed fails the command only if it is gating.
 """
@@ -8,7 +9,7 @@ unit, a goal on a figure that does not exist. A goal that is missed fails the co
 import operator
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from math import isfinite
 from pathlib import Path
@@ -118,11 +119,12 @@ class Goal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A checked result."""
+    """A checked result; `absent` says why a figure is not there."""
 
     figures: Mapping[str, float]
     goals: Mapping[str, Goal]
     used: tuple[str, ...]
+    absent: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def missed(self) -> tuple[str, ...]:
@@ -141,7 +143,7 @@ def read_outcome(raw: Raw) -> Outcome:
     Raises:
         BenchmarkError: It is not a result; the message lists everything that is wrong with it.
     """
-    faults = [f"unknown part {part!r}" for part in raw.keys() - {"figures", "goals", "used"}]
+    faults = [f"unknown part {part!r}" for part in raw.keys() - {"figures", "goals", "used", "absent"}]
     faults += [f"no {part}" for part in ("figures", "goals") if not isinstance(raw.get(part), Mapping)]
     if faults:
         raise BenchmarkError("; ".join(faults))
@@ -154,6 +156,8 @@ def read_outcome(raw: Raw) -> Outcome:
     used = raw.get("used", ())
     if isinstance(used, str) or not all(isinstance(text, str) for text in used):
         faults.append("`used` is not a list of texts")
+    absent = raw.get("absent", {})
+    faults += [fault for key, why in absent.items() for fault in _absent_faults(key, why, raw["figures"])]
     if faults:
         raise BenchmarkError("not a benchmark result: " + "; ".join(faults))
     return Outcome(
@@ -163,6 +167,7 @@ def read_outcome(raw: Raw) -> Outcome:
             for key, goal in raw["goals"].items()
         },
         used=tuple(used),
+        absent=dict(absent),
     )
 
 
@@ -178,6 +183,12 @@ def _is_number(value: object) -> bool:
 def _figure_faults(key: str, value: object) -> list[str]:
     faults = [] if ends_in_unit(key) else [f"{key} does not end in a unit"]
     return faults if _is_number(value) else [*faults, f"{key} is {value!r}, not a finite number"]
+
+
+def _absent_faults(key: str, why: object, figures: Raw) -> list[str]:
+    faults = [] if ends_in_unit(key) else [f"{key} does not end in a unit"]
+    faults += [f"{key} is a figure and absent"] if key in figures else []
+    return faults if isinstance(why, str) and why else [*faults, f"{key} is absent without a reason"]
 
 
 def _goal_faults(key: str, goal: object, figures: Raw) -> list[str]:
@@ -230,6 +241,7 @@ def document(
             for key, goal in outcome.goals.items()
         },
         "used": list(outcome.used),
+        **({"absent": dict(outcome.absent)} if outcome.absent else {}),
         "ok": outcome.ok,
     }
 

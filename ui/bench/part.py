@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """Figures and goals of one data set, and which rows were used for what."""
+    """Figures and goals of one data set, which rows were used for what, and why a figure is absent."""
 
     figures: dict[str, float]
     goals: dict[str, dict[str, Any]]
     used: str
+    absent: dict[str, str] = field(default_factory=dict)
 
 
 def goal(op: str, value: float, *, gating: bool) -> dict[str, Any]:
@@ -39,6 +40,7 @@ def over_sets(
     """
     figures: dict[str, float] = {}
     goals: dict[str, dict[str, Any]] = {}
+    absent: dict[str, str] = {}
     used: list[str] = []
     for done, (name, parts) in enumerate(sets.items()):
         if progress is not None:
@@ -51,7 +53,8 @@ def over_sets(
             found = part(folder)
             figures |= found.figures
             goals |= found.goals
+            absent |= found.absent
             used.append(found.used)
     if not figures:
         raise FileNotFoundError(f"none of {', '.join(sets)} in {data_dir}")
-    return {"figures": figures, "goals": goals, "used": used}
+    return {"figures": figures, "goals": goals, "used": used} | ({"absent": absent} if absent else {})

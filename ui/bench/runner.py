@@ -83,6 +83,8 @@ def show(content: Mapping[str, Any], console: Console) -> None:
         table.add_row(
             key, format_number(value), *(("", "") if goal is None else (goal_words(goal), _met(goal)))
         )
+    for key, why in content.get("absent", {}).items():
+        table.add_row(key, why, "", "")
     console.print(table)
     if content["kind"] == "backtest":
         console.print("\n".join(bars(content["figures"])), markup=False, highlight=False)

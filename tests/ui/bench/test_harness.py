@@ -74,6 +74,9 @@ def test_a_missed_gating_goal_fails_the_result() -> None:
         ({"goals": {"gap_frac": {"op": "<=", "value": nan, "gating": True}}}, "asks for nan"),
         ({"goals": {"gap_frac": {"op": "<=", "value": 1.0, "gating": 1}}}, "does not say whether it gates"),
         ({"used": "all days"}, "`used` is not a list of texts"),
+        ({"absent": {"speed": "no radio"}}, "speed does not end in a unit"),
+        ({"absent": {"gap_frac": "no solver"}}, "gap_frac is a figure and absent"),
+        ({"absent": {"b_s": ""}}, "b_s is absent without a reason"),
     ],
 )
 def test_what_is_no_result_is_refused(change: dict[str, Any], said: str) -> None:

@@ -158,6 +158,19 @@ def test_the_table_shows_figures_goals_and_what_was_used(tmp_path: Path) -> None
     assert "used: days 1-7" in text
 
 
+def test_a_figure_that_cannot_be_made_here_is_listed_with_why(tmp_path: Path) -> None:
+    told = console()
+    raw = {**GOOD, "absent": {"deep_frac": "not installed"}}
+    content = run_and_write(benchmark(raw), Request(), tmp_path / "one.json", quiet())
+    show(content, told)
+    assert isinstance(told.file, io.StringIO)
+    row = next(line for line in told.file.getvalue().splitlines() if "deep_frac" in line)
+    assert "not installed" in row
+    assert json.loads((tmp_path / "one.json").read_text())["absent"] == {"deep_frac": "not installed"}
+    assert content["ok"] is True
+    assert "absent" not in run_and_write(benchmark(GOOD), Request(), None, quiet())
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
