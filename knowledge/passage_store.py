@@ -13,18 +13,18 @@ from psycopg_pool import AsyncConnectionPool
 from knowledge.documents import DocumentKind
 from knowledge.embed import Embedder, EmbeddingError
 from knowledge.findings import Answer, Found, Method, Scope, Weights, fuse, spread
-from knowledge.rarity import rare_enough, rarity, term_of, weighed
+from knowledge.rarity import looked_up_by, rarity, term_of, weighed
 from knowledge.wording import Phrasing, Worded, read_phrasing
 
 EXACT_UP_TO = 5_000  # passages; above, the nearest come from the HNSW index
-_CANDIDATES = 1_500  # passages at most that words alone put up: each of them is weighed word by word
+_CANDIDATES = 500  # passages, about, that words alone put up: each of them is weighed word by word
+_MOST_CANDIDATES = 600  # passages that are weighed, however many there are
 _EF_SEARCH = 100
+_HNSW = f"SET LOCAL hnsw.iterative_scan = strict_order; SET LOCAL hnsw.ef_search = {_EF_SEARCH}"
 _LEAST_COSINE = 0.2  # less is chance: unrelated English sentences reach about 0.1 with the embedded model
 _NAMED_IN = 2  # passages: a name that is asked for as it is counts as rare
 _NAME_COUNTS = 4.0  # times more counts the ranking by words when a name is asked for
 _ALIKE = 0.2  # trigram likeness from which a word is looked at as the right spelling; two swapped letters cost much
-# Weights of ts_rank for D, C, B, A: body, section and title.
-_PLACES = [0.1, 0.3, 0.6, 1.0]
 
 _IN_SCOPE = """
     p.role = ANY(%(roles)s)
@@ -56,14 +56,30 @@ _LOOK_ALIKE = """
     ) near
 """
 _BY_WORDS = """
-    SELECT passage_id, document_id, value FROM (
-        SELECT p.passage_id, p.document_id, (
-            SELECT sum(t.weight * ts_rank(%(places)s::real[], p.words, t.term, 1))
-            FROM unnest(%(terms)s::tsquery[], %(weights)s::float8[]) AS t (term, weight)
-            WHERE p.words @@ t.term
-        ) AS value
-        FROM passage p WHERE p.words @@ %(any)s::tsquery AND {scope}
-    ) scored WHERE value > 0 ORDER BY value DESC, passage_id LIMIT %(depth)s
+    SELECT found.passage_id, found.document_id, {value} AS value FROM (
+        SELECT p.passage_id, p.document_id, p.words FROM passage p WHERE p.words @@ %(any)s::tsquery AND {scope}
+        LIMIT %(most)s
+    ) found ORDER BY value DESC, found.passage_id LIMIT %(depth)s
+"""
+# One addend a word, written out: a subquery over an array of them took four times as long. ts_rank's weights are for D, C, B, A:
+# body, section and title.
+_ADDEND = (
+    "%(weight{0})s::float8 * ts_rank('{{0.1, 0.3, 0.6, 1.0}}'::real[], found.words, %(term{0})s::tsquery, 1)"
+)
+_NAMED = "CASE WHEN found.words @@ %(term{0})s::tsquery THEN " + _ADDEND + " ELSE 0.0 END"
+# Counted while few; of many the estimate of the last ANALYZE will do, for a count would read them all.
+_HOW_MANY = """
+    SELECT CASE WHEN c.reltuples > %(few)s THEN c.reltuples::bigint
+        ELSE (SELECT count(*) FROM (SELECT 1 FROM passage LIMIT 2 * %(few)s) counted) END
+    FROM pg_class c WHERE c.oid = 'passage'::regclass
+"""
+_NAMES = """
+    SELECT q::text FROM (SELECT phraseto_tsquery('english', name) AS q FROM unnest(%(names)s::text[]) AS n (name)) each
+    WHERE numnode(q) > 0
+"""
+_DESCRIBED = """
+    SELECT p.passage_id, p.document_id, p.title, p.kind, p.section, p.body, p.starts_at, p.ends_at, d.simulated
+    FROM passage p JOIN document d USING (document_id) WHERE p.passage_id = ANY(%(ids)s)
 """
 
 
@@ -107,29 +123,40 @@ class PassageStore:
             method: How; vectors that cannot be had are said in the answer's note.
         """
         worded = await self._worded(query)
-        vector, note = await self._vector(worded) if method is not Method.WORDS else (None, "")
+        # The question is embedded on another thread while the database looks its words up.
+        embedding = asyncio.create_task(self._vector(worded, wanted=method is not Method.WORDS))
         parameters = _scope_parameters(scope) | {"depth": self._weights.depth * max(1, per_document)}
-        async with self._pool.connection() as connection, connection.transaction():
-            total = await self._size(connection)
-            by_meaning = [] if vector is None else await self._nearest(connection, vector, parameters, total)
-            by_words = (
-                []
-                if method is Method.VECTORS
-                else await self._by_words(connection, worded, parameters, total)
-            )
-            meaning, words = _scores(by_meaning), _scores(by_words)
-            if vector is not None and method is Method.HYBRID:
-                meaning |= await self._cosines(
-                    connection, vector, [each for each in words if each not in meaning]
+        try:
+            async with self._pool.connection() as connection, connection.transaction():
+                total = await self._size(connection)
+                by_words = (
+                    []
+                    if method is Method.VECTORS
+                    else await self._by_words(connection, worded, parameters, total)
                 )
-            weights = self._weights
-            if worded.names:
-                weights = replace(weights, words=weights.words * _NAME_COUNTS)
-            ranked = fuse(meaning, words, weights)
-            documents = {row[0]: row[1] for row in (*by_meaning, *by_words)}
-            taken = spread([each for each, _ in ranked], documents, limit=limit, per_document=per_document)
-            found = await self._described(connection, taken, dict(ranked), meaning, words)
+                vector, note = await embedding
+                by_meaning = (
+                    [] if vector is None else await self._nearest(connection, vector, parameters, total)
+                )
+                meaning, words = _scores(by_meaning), _scores(by_words)
+                if vector is not None and method is Method.HYBRID:
+                    meaning |= await self._cosines(
+                        connection, vector, [each for each in words if each not in meaning]
+                    )
+                ranked = fuse(meaning, words, self._weighing(worded))
+                documents = {row[0]: row[1] for row in (*by_meaning, *by_words)}
+                taken = spread(
+                    [each for each, _ in ranked], documents, limit=limit, per_document=per_document
+                )
+                found = await self._described(connection, taken, dict(ranked), meaning, words)
+        finally:
+            embedding.cancel()
         return Answer(found=found, method=method if vector is not None else Method.WORDS, note=note)
+
+    def _weighing(self, worded: Worded) -> Weights:
+        """Return the weights of the two rankings for a question: that of words counts more where a name is asked for."""
+        weights = self._weights
+        return replace(weights, words=weights.words * _NAME_COUNTS) if worded.names else weights
 
     async def _worded(self, query: str) -> Worded:
         """Mend what is misspelt and add the field's words."""
@@ -143,7 +170,9 @@ class PassageStore:
                     alike.setdefault(asked, []).append((word, passages))
         return self._phrasing.worded(query, alike)
 
-    async def _vector(self, worded: Worded) -> tuple[str | None, str]:
+    async def _vector(self, worded: Worded, *, wanted: bool) -> tuple[str | None, str]:
+        if not wanted:
+            return None, ""
         if self._embedder is None:
             return None, self._why
         try:
@@ -154,16 +183,8 @@ class PassageStore:
 
     async def _size(self, connection: AsyncConnection) -> int:
         """Return how many passages there are: counted while few, estimated when many."""
-        rows = await connection.execute(
-            "SELECT count(*) FROM (SELECT 1 FROM passage LIMIT %s) few", [self._exact_up_to + 1]
-        )
-        counted = _number(await rows.fetchone())
-        if counted <= self._exact_up_to:
-            return counted
-        rows = await connection.execute(
-            "SELECT reltuples::bigint FROM pg_class WHERE oid = 'passage'::regclass"
-        )
-        return max(counted, _number(await rows.fetchone()))
+        rows = await connection.execute(_HOW_MANY, {"few": self._exact_up_to})
+        return _number(await rows.fetchone())
 
     async def _nearest(
         self, connection: AsyncConnection, vector: str, parameters: Mapping[str, Any], total: int
@@ -171,8 +192,7 @@ class PassageStore:
         assert self._embedder is not None
         large = total > self._exact_up_to
         if large:
-            await connection.execute("SET LOCAL hnsw.iterative_scan = strict_order")
-            await connection.execute(f"SET LOCAL hnsw.ef_search = {_EF_SEARCH}".encode())
+            await connection.execute(_HNSW.encode())
         statement = sql.SQL(_NEAREST).format(
             scope=sql.SQL(_IN_SCOPE), exactly=sql.SQL("" if large else " + 0")
         )
@@ -199,28 +219,23 @@ class PassageStore:
         names = await self._names(connection, worded.names)
         if not words and not names:
             return []
-        found_by = rare_enough(words, _CANDIDATES)
+        terms = [(term_of(word.word), word.weight, _ADDEND) for word in words]
+        terms += [(name, rarity(_NAMED_IN, total), _NAMED) for name in names]
+        value = " + ".join(form.format(number) for number, (_, _, form) in enumerate(terms))
+        found_by = [*looked_up_by(words, total, _CANDIDATES), *(f"({name})" for name in names)]
+        given: dict[str, object] = {f"term{number}": term for number, (term, _, _) in enumerate(terms)}
+        given |= {f"weight{number}": weight for number, (_, weight, _) in enumerate(terms)}
         rows = await connection.execute(
-            sql.SQL(_BY_WORDS).format(scope=sql.SQL(_IN_SCOPE)),
-            {
-                **parameters,
-                "places": _PLACES,
-                "terms": [*(term_of(word.word) for word in words), *names],
-                "weights": [*(word.weight for word in words), *(rarity(_NAMED_IN, total) for _ in names)],
-                "any": " | ".join(
-                    [*(term_of(word.word) for word in found_by), *(f"({name})" for name in names)]
-                ),
-            },
+            sql.SQL(_BY_WORDS).format(scope=sql.SQL(_IN_SCOPE), value=sql.SQL(value)),
+            {**parameters, **given, "any": " | ".join(found_by), "most": _MOST_CANDIDATES},
         )
-        return await rows.fetchall()
+        return [row for row in await rows.fetchall() if row[2] > 0.0]
 
     async def _names(self, connection: AsyncConnection, names: Sequence[str]) -> list[str]:
         """Return a phrase query for each name, as far as it has words at all."""
-        rows = await connection.execute(
-            "SELECT q::text FROM (SELECT phraseto_tsquery('english', name) AS q FROM unnest(%s::text[]) AS n (name)) each"
-            " WHERE numnode(q) > 0",
-            [list(names)],
-        )
+        if not names:
+            return []
+        rows = await connection.execute(_NAMES, {"names": list(names)})
         return [row[0] for row in await rows.fetchall()]
 
     async def _described(
@@ -232,10 +247,7 @@ class PassageStore:
         words: Mapping[str, float],
     ) -> tuple[Found, ...]:
         async with connection.cursor(row_factory=dict_row) as cursor:
-            await cursor.execute(
-                "SELECT p.*, d.simulated FROM passage p JOIN document d USING (document_id) WHERE passage_id = ANY(%s)",
-                [list(taken)],
-            )
+            await cursor.execute(_DESCRIBED, {"ids": list(taken)})
             rows = {row["passage_id"]: row for row in await cursor.fetchall()}
         places, word_places = _places(meaning), _places(words)
         return tuple(

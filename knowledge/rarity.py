@@ -2,7 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import log
+from itertools import combinations
+from math import log, prod
+
+_COMBINED = 8  # of the rarest words that are looked up together with another
+_MOST_TERMS = 12  # of a lookup: each costs a scan of its word's list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +45,36 @@ def weighed(words: Iterable[tuple[str, int, float]], total: int) -> tuple[Word, 
     return tuple(sorted(found, key=lambda each: (each.passages, each.word)))
 
 
-def rare_enough(words: Sequence[Word], most: int) -> tuple[Word, ...]:
-    """Return the rarest words that together put up at most so many passages; the rarest one in any case."""
-    taken: list[Word] = []
-    for word in words:
-        if taken and sum(each.passages for each in taken) + word.passages > most:
-            break
-        taken.append(word)
-    return tuple(taken)
+def looked_up_by(words: Sequence[Word], total: int, most: int) -> tuple[str, ...]:
+    """Return by which words passages are looked up, as terms of a tsquery that are joined by "or".
+
+    A small library is looked up by every word. Of a large one the rarest words put up at most `most` passages together; where
+    even the rarest holds more, or room is left, passages that hold two or three of the words join in, the rarest first. So
+    many words in common would rank high in any case; what holds only one frequent word would not.
+
+    Args:
+        words: Rarest first.
+        total: Passages in the library.
+        most: Passages to look at; how many hold several words is estimated as if words were independent.
+    """
+    if total <= most:
+        return tuple(term_of(word.word) for word in words)
+    taken: list[str] = []
+    left, rest = float(most), list(words)
+    while rest and rest[0].passages <= left:
+        left -= rest[0].passages
+        taken.append(term_of(rest.pop(0).word))
+    for size in (2, 3):
+        for together in sorted(combinations(rest[:_COMBINED], size), key=lambda some: _expected(some, total)):
+            if len(taken) >= _MOST_TERMS or _expected(together, total) > left:
+                break
+            left -= _expected(together, total)
+            taken.append(f"({' & '.join(term_of(word.word) for word in together)})")
+    return tuple(taken) or tuple(f"({' & '.join(term_of(word.word) for word in rest[:3])})" for _ in rest[:1])
+
+
+def _expected(together: Sequence[Word], total: int) -> float:
+    return float(prod(word.passages for word in together)) / float(total) ** (len(together) - 1)
 
 
 def term_of(word: str) -> str:

@@ -5,7 +5,7 @@ from math import log
 import pytest
 
 from knowledge.findings import Weights, fuse, spread
-from knowledge.rarity import Word, rare_enough, rarity, term_of, weighed
+from knowledge.rarity import Word, looked_up_by, rarity, term_of, weighed
 from knowledge.wording import Glossary, Phrasing, distance, exact_names, mended, read_phrasing, unknown_words
 
 KNOWN = frozenset({"the", "battery", "stop", "charge", "tap", "all", "sites"})
@@ -90,11 +90,21 @@ def test_a_word_in_few_passages_weighs_more() -> None:
     )
 
 
-def test_passages_are_looked_up_by_the_rarest_words_and_at_least_one() -> None:
-    words = weighed([("a", 5, 1.0), ("b", 7, 1.0), ("c", 100, 1.0)], 1000)
-    assert [each.word for each in rare_enough(words, 12)] == ["a", "b"]
-    assert [each.word for each in rare_enough(words, 11)] == ["a"]
-    assert [each.word for each in rare_enough(words, 1)] == ["a"]
+def test_passages_are_looked_up_by_the_rarest_words_then_by_several_at_once() -> None:
+    words = weighed([("a", 5, 1.0), ("b", 7, 1.0), ("c", 100, 1.0), ("d", 200, 1.0)], 1000)
+    assert looked_up_by(words, 1000, 1000) == ("'a'", "'b'", "'c'", "'d'")  # a small library: every word
+    # 5 + 7 leave no room for the 20 that hold c and d (100 x 200 / 1000).
+    assert looked_up_by(words, 1000, 31) == ("'a'", "'b'")
+    assert looked_up_by(words, 1000, 32) == ("'a'", "'b'", "('c' & 'd')")
+    # 5 leave 4: of those, 0.7 hold b and c, 1.4 hold b and d, 0.14 all three; not the 20 that hold c and d.
+    assert looked_up_by(words, 1000, 9) == ("'a'", "('b' & 'c')", "('b' & 'd')", "('b' & 'c' & 'd')")
+
+
+def test_where_every_word_is_frequent_passages_hold_several_of_them() -> None:
+    words = weighed([("a", 500, 1.0), ("b", 600, 1.0), ("c", 800, 1.0)], 1000)
+    assert looked_up_by(words, 1000, 10) == ("('a' & 'b' & 'c')",)
+    assert looked_up_by(words[:1], 1000, 10) == ("('a')",)
+    assert looked_up_by((), 1000, 10) == ()
 
 
 def test_a_term_cannot_become_an_operator() -> None:
