@@ -86,6 +86,40 @@ def _forecast(found: Mapping[str, Any]) -> str:
     return " ".join(parts)
 
 
+def _pv(found: Mapping[str, Any]) -> str:
+    where = "the fleet" if found["subject_id"] == "fleet" else found["subject_id"]
+    if not found["sites_with_pv"]:
+        return f"There are no PV panels at {where}."
+    now = "" if found["now_kw"] is None else f" They give {found['now_kw']} kW now."
+    missing = (
+        f" There is no forecast for {', '.join(found['no_forecast_for'])}."
+        if found["no_forecast_for"]
+        else ""
+    )
+    return (
+        f"PV of {where}: {found['sites_with_pv']} sites with {found['rated_kw']} kW of panels.{now}"
+        f" In the next {found['hours']:g} h {found['kwh']} kWh are expected ({found['sum_of_lower_kwh']} to"
+        f" {found['sum_of_upper_kwh']} kWh), with a peak of {found['peak_kw']} kW at {_at(found['peak_at'])}."
+        f" The model is {found['model']}.{missing}"
+    )
+
+
+def _outages(found: Mapping[str, Any]) -> str:
+    judged = f"{found['sites_likely']} of {found['sites_judged']}"
+    parts = [f"At {judged} sites an outage is likely tomorrow (from {found['likely_from_pct']} %)."]
+    for one in found["sites"]:
+        lasts = "" if one["autonomy_h"] is None else f", its battery lasts {one['autonomy_h']} h"
+        parts.append(f"{one['site_id']}: {one['chance_pct']} %{lasts}, {one['required_h']} h are required.")
+    if found["sites_not_known"]:
+        parts.append(f"Of {found['sites_not_known']} sites the past is too short.")
+    return " ".join(parts)
+
+
+def _picture(found: Mapping[str, Any]) -> str:
+    tell = {"metric": _window, "forecast": _forecast, "pv": _pv}[found["picture"]]
+    return f"The chart is below. {tell(found)}"
+
+
 def _incidents(found: Mapping[str, Any]) -> str:
     if not found["open"]:
         return "No incident is open."
@@ -173,6 +207,9 @@ _TELLERS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "site_state": _site,
     "site_autonomy": _autonomy,
     "forecast": _forecast,
+    "pv": _pv,
+    "outage_risk": _outages,
+    "picture": _picture,
     "incidents": _incidents,
     "data_quality": _quality,
     "telemetry_window": _window,

@@ -33,7 +33,7 @@ from tools.goal import PlanGoal
 from tools.telemetry_window import Metric
 
 NAME = "qwen2.5-coder-1.5b-instruct-q4_k_m"
-SLOTS = {"topic": 0, "watch": 1, "act": 2, "know": 3, "goal": 4, "pick": 5}
+SLOTS = {"topic": 0, "watch": 1, "act": 2, "know": 3, "goal": 4, "pick": 5, "ahead": 6}
 SAY_IT = "say_it"
 """Passes on the sentences made from a tool's result."""
 _PLAN_ID = re.compile(r"\bplan-[\w.:/-]*\w")
@@ -359,7 +359,10 @@ def _fields(option: type[Option], read: Read) -> dict[str, Field]:
         site = one_of(list(read.site_ids)) if read.site_ids else text_of(1, 24)
         fields["site_id"] = site if names["site_id"].is_required() else optional(site)
     if "subject_id" in names:
-        fields["subject_id"] = one_of([*read.site_ids, *read.feeder_ids] or ["none"])
+        subject = one_of([*read.site_ids, *read.feeder_ids] or ["none"])
+        fields["subject_id"] = subject if names["subject_id"].is_required() else optional(subject)
+    if "what" in names:
+        fields["what"] = one_of(["metric", "forecast", "pv"])
     if "plan_id" in names:
         fields["plan_id"] = one_of(list(read.plan_ids)) if read.plan_ids else text_of(1, 40)
     if "metric" in names:

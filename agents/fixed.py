@@ -2,7 +2,7 @@
 
 HELP = (
     "I am the policy planner, without a language model. I can tell you the state of the fleet, of a site or of its data,"
-    " the backup autonomy of a site, the forecast of a site or feeder, open incidents, the history of a metric;"
+    " the backup autonomy of a site, the forecast of a site or feeder, its PV, where an outage is likely, open incidents, the history of a metric; draw a chart of those;"
     " what the library says about a procedure or a rule, and whether something was seen before;"
     " compare plans, say why one was rejected, request a dispatch, or make a plan:"
     " try 'make a plan for a feeder this evening' with the feeder's id."

@@ -12,7 +12,7 @@ from typing import Any
 from agents import fixed
 from agents.answers import answer_for
 from agents.model_client import Option
-from agents.questions import Act, FinalAnswer, Know, Watch
+from agents.questions import TOPICS, FinalAnswer
 from agents.times import read_window
 from agents.wording import continued, id_like, is_foreign, mended, named, relief_kw_in
 from tools.arguments import NoArguments
@@ -25,6 +25,9 @@ from tools.goal import PlanGoal
 from tools.health_replacements import ReplacementArguments
 from tools.incidents import IncidentArguments
 from tools.knowledge_search import KnowledgeArguments
+from tools.outage_risk import OutageArguments
+from tools.picture import PictureArguments
+from tools.pv import PvArguments
 from tools.site_state import SiteArguments
 from tools.telemetry_window import WindowArguments
 
@@ -44,6 +47,15 @@ _HEALTH = re.compile(
 )
 _REPLACE = re.compile(
     r"\breplac\w*\b.*\bbatter\w*|\bbatter\w*\b.*\breplac\w*|\bbatter\w*\b.*\bend of life\b|\bnew batter\w*"
+)
+_BACK = re.compile(r"\b(?:last|past|previous) (\d+(?:\.\d+)?) ?(h|hours?|d|days?)\b")
+_PICTURE = re.compile(
+    r"\b(?:charts?|graphs?|plot|diagram|pictures?)\b|^(?:please |now )?draw\b|\bdraw (?:me|us|a|an|the)\b"
+)
+_SUN = re.compile(r"\b(?:pv|solar|sun|sunshine|panels?|photovoltaics?)\b")
+_OUTAGE = re.compile(
+    r"\b(?:outages?|blackouts?|power cuts?|mains)\b.*\b(?:risks?|chances?|likely|likelihood|probab\w*|may fail|will fail)\b"
+    r"|\b(?:risks?|chances?|likely|likelihood|probab\w*)\b.*\b(?:outages?|blackouts?|power cuts?|mains)\b"
 )
 # What nobody may have of the assistant, with what it says instead; looked for before anything else.
 _NEVER: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -83,15 +95,8 @@ def choose_tool(facts: Mapping[str, Any], options: set[str]) -> tuple[str, Optio
 def choose_topic(facts: Mapping[str, Any]) -> tuple[str, Option]:
     """Return the tool set that holds the tool which the words ask for."""
     name, _ = _intent(facts)
-    if name in SETS["watch"]:
-        return "watch", Watch()
-    return (
-        ("know", Know())
-        if name in SETS["know"]
-        else ("act", Act())
-        if name in SETS["act"]
-        else ("watch", Watch())
-    )
+    topic = next((one for one in ("watch", "know", "act", "ahead") if name in SETS[one]), "watch")
+    return topic, TOPICS[topic]()
 
 
 def _says(text: str) -> tuple[str, Option]:
@@ -140,7 +145,7 @@ def _about(text: str, raw: str, facts: Mapping[str, Any]) -> tuple[str, Option]:
         site_ids=tuple(named(facts["site_ids"], text)),
         feeder_ids=tuple(feeder_ids),
     )
-    for look in (_plans, _health, _library, _incidents, _feeders, _sites):
+    for look in (_plans, _health, _library, _pictures, _outages, _sun, _incidents, _feeders, _sites):
         if found := look(asked, facts):
             return found
     if re.search(
@@ -174,6 +179,36 @@ def _library(asked: _Asked, _: Mapping[str, Any]) -> tuple[str, Option] | None:
     if _LIBRARY.search(asked.text) and not (asked.feeder_ids and _asks_for_plan(asked.text)):
         return "knowledge_search", KnowledgeArguments(question=asked.raw[:400])
     return None
+
+
+def _pictures(asked: _Asked, _: Mapping[str, Any]) -> tuple[str, Option] | None:
+    named = (*asked.site_ids, *asked.feeder_ids)
+    if not named or not _PICTURE.search(asked.text) or _asks_for_plan(asked.text):
+        return None
+    ahead = _asks_for_forecast(asked.text) or not asked.site_ids
+    what = "forecast" if ahead and not _SUN.search(asked.text) else "pv" if ahead else "metric"
+    given: dict[str, object] = {
+        "subject_id": named[0],
+        "what": what,
+        "metric": metric_in(asked.text) or "load_w",
+    }
+    if (back := _BACK.search(asked.text)) is not None:
+        given["hours"] = min(max(_hours(back), 0.25), 96.0)
+    return "picture", PictureArguments.model_validate(given)
+
+
+def _outages(asked: _Asked, _: Mapping[str, Any]) -> tuple[str, Option] | None:
+    if _OUTAGE.search(asked.text) and not _asks_for_plan(asked.text):
+        return "outage_risk", OutageArguments(site_id=next(iter(asked.site_ids), None))
+    return None
+
+
+def _sun(asked: _Asked, _: Mapping[str, Any]) -> tuple[str, Option] | None:
+    if not _SUN.search(asked.text) or _BACK.search(asked.text) or _asks_for_plan(asked.text):
+        return None
+    hours = 48.0 if "tomorrow" in asked.text else 24.0
+    subject = next(iter((*asked.site_ids, *asked.feeder_ids)), None)
+    return "pv", PvArguments(subject_id=subject, hours=hours)
 
 
 def _incidents(asked: _Asked, _: Mapping[str, Any]) -> tuple[str, Option] | None:
@@ -223,7 +258,7 @@ def _about_plan(text: str, plan_ids: list[str]) -> tuple[str, Option]:
 
 
 def _about_site(text: str, site_id: str, facts: Mapping[str, Any]) -> tuple[str, Option]:
-    back = re.search(r"\b(?:last|past|previous) (\d+(?:\.\d+)?) ?(h|hours?|d|days?)\b", text)
+    back = _BACK.search(text)
     if back is None and re.search(
         r"\b(autonomy|backup|how long|how many hours|hold\w*|last\b|survive|without mains|mains)", text
     ):
@@ -234,11 +269,15 @@ def _about_site(text: str, site_id: str, facts: Mapping[str, Any]) -> tuple[str,
         return "forecast", ForecastArguments(subject_id=site_id)
     if back or re.search(r"\b(history|telemetry|trend|curve|course)\b", text):
         metric = metric_in(text) or "load_w"
-        hours = 6.0 if back is None else float(back[1]) * (24.0 if back[2].startswith("d") else 1.0)
+        hours = 6.0 if back is None else _hours(back)
         return "telemetry_window", WindowArguments.model_validate(
             {"site_id": site_id, "metric": metric, "hours": min(max(hours, 0.25), 744.0), "end": facts["now"]}
         )
     return "site_state", SiteArguments(site_id=site_id)
+
+
+def _hours(back: re.Match[str]) -> float:
+    return float(back[1]) * (24.0 if back[2].startswith("d") else 1.0)
 
 
 def _plan(

@@ -62,11 +62,15 @@ class Act(Option):
     """The request is about plans: make, compare, explain or dispatch one; lower a peak, give power, recharge."""
 
 
+class Ahead(Option):
+    """The request asks for PV (sun, panels), for the risk of an outage, or for a picture: a chart, plot or drawing."""
+
+
 class Know(Option):
     """The request asks how to do something, for a rule, whether something was seen before, or for battery health and replacement."""
 
 
-TOPICS: dict[str, type[Option]] = {"watch": Watch, "act": Act, "know": Know}
+TOPICS: dict[str, type[Option]] = {"watch": Watch, "act": Act, "ahead": Ahead, "know": Know}
 
 
 def ask_topic(facts: dict[str, object]) -> Question:

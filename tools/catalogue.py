@@ -18,6 +18,9 @@ from tools.health_battery import health_battery
 from tools.health_replacements import ReplacementArguments, health_replacements
 from tools.incidents import IncidentArguments, incidents
 from tools.knowledge_search import KnowledgeArguments, knowledge_search
+from tools.outage_risk import OutageArguments, outage_risk
+from tools.picture import PictureArguments, picture
+from tools.pv import PvArguments, pv
 from tools.site_autonomy import site_autonomy
 from tools.site_state import SiteArguments, site_state
 from tools.telemetry_window import WindowArguments, telemetry_window
@@ -57,6 +60,9 @@ TOOLS: Mapping[str, Tool] = {
         _read("data_quality", SiteArguments, data_quality),
         _read("incidents", IncidentArguments, incidents),
         _read("forecast", ForecastArguments, forecast),
+        _read("pv", PvArguments, pv),
+        _read("outage_risk", OutageArguments, outage_risk),
+        _read("picture", PictureArguments, picture),
         _read("knowledge_search", KnowledgeArguments, knowledge_search),
         _read("health_battery", SiteArguments, health_battery),
         _read("health_replacements", ReplacementArguments, health_replacements),
@@ -83,5 +89,6 @@ SETS: Mapping[str, tuple[str, ...]] = {
         "knowledge_search",
     ),
     "act": ("fleet_state", "forecast", "plan", "compare_plans", "explain_rejection", "dispatch_request"),
+    "ahead": ("pv", "outage_risk", "picture", "forecast", "site_autonomy", "fleet_state"),
     "know": ("knowledge_search", "incidents", "health_battery", "health_replacements"),
 }

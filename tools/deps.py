@@ -63,6 +63,11 @@ class Batteries(Protocol):
         ...
 
 
+async def no_chances(_names: Sequence[SiteId], _now: datetime) -> Mapping[str, float]:
+    """Return no site's chance of an outage: none is known."""
+    return {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deps:
     """Everything that a tool may reach. None of it leads to a device.
@@ -79,6 +84,7 @@ class Deps:
         dispatch: Approvals, dispatch requests, what control made of them, reports.
         check: The validate gate.
         tier: Who must approve a plan by the policy file; None: nobody may.
+        outage_chances: Tomorrow's chance of an outage, 0..1, of those of the sites whose past is long enough, as of an instant.
         library: Documents to search; None: there is none here.
         reader: As whom the library is read: the thread's person; the automated loop reads as a viewer.
     """
@@ -94,5 +100,6 @@ class Deps:
     dispatch: DispatchStore
     check: Callable[[Plan, Fleet, datetime], Approved | Rejected]
     tier: Callable[[Plan, Fleet], ApprovalTier | None]
+    outage_chances: Callable[[Sequence[SiteId], datetime], Awaitable[Mapping[str, float]]] = no_chances
     library: PassageStore | None = None
     reader: ReaderRole = ReaderRole.VIEWER

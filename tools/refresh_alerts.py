@@ -1,7 +1,6 @@
 """Keeps the predictive alerts fresh: state and forecasts in, incidents with countdowns out."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -16,8 +15,7 @@ from tools.alerts.energy import reserve_breach, time_to_empty
 from tools.alerts.feeders import feeder_limit
 from tools.alerts.fold import fold
 from tools.alerts.lifecycle import KINDS, Patience, folded, update_alerts
-from tools.alerts.outage_history import chance_by_rate
-from tools.alerts.outage_risk import outage_days, outage_risk
+from tools.alerts.outage_risk import outage_risk
 from tools.anomaly.incident_store import IncidentStore
 from tools.deps import Fleet
 from tools.health.remaining import RemainingLife
@@ -28,6 +26,7 @@ from tools.site_needs import lasting_h, store_of
 
 Floats = npt.NDArray[np.floating]
 Lives = Callable[[datetime], Awaitable[Mapping[str, Life]]]
+Chances = Callable[[Sequence[SiteId], datetime], Awaitable[Mapping[str, float]]]
 _TEMPERATURE_PAST = timedelta(days=4)
 
 
@@ -59,28 +58,24 @@ class DailyLives:
 
 @dataclass(slots=True, kw_only=True)
 class AlertRefresh:
-    """Looks ahead; chances of outages are worked out once a day.
+    """Looks ahead.
 
     Attributes:
         fleet: State and limits as of an instant.
         readings: Roll-ups.
         store: Incidents.
+        chances: Tomorrow's chance of an outage by site, as far as it is known.
         lives: Remaining life by site, as far as it is known.
         max_reading_age: A site in an outage whose last reading is older is counted on from that reading for so long.
-        outage_past: How far back outages are counted.
-        least_outage_days: With fewer days of history no chance is told.
     """
 
     fleet: Callable[[], Awaitable[Fleet]]
     readings: Series
     store: IncidentStore
+    chances: Chances
     lives: Lives = no_lives
     patience: Patience = field(default_factory=Patience)
     max_reading_age: timedelta = timedelta(hours=12)
-    outage_past: timedelta = timedelta(days=60)
-    least_outage_days: int = 14
-    _chances: tuple[datetime, Mapping[str, float]] | None = None
-    _asked: tuple[SiteId, ...] = ()
 
     async def __call__(self, now: datetime) -> int:
         """Look ahead, keep what changed, and return how many alerts are open."""
@@ -101,7 +96,7 @@ class AlertRefresh:
         sites = {str(name): site for name, site in fleet.limits.sites.items()}
         past_c = await self._temperatures(list(fleet.limits.sites), now)
         lives = await self.lives(now)
-        chances = await self._outage_chances(list(fleet.limits.sites), now)
+        chances = await self.chances(list(fleet.limits.sites), now)
         return [
             *time_to_empty(fleet, now, self.max_reading_age),
             *reserve_breach(fleet, now),
@@ -116,22 +111,6 @@ class AlertRefresh:
         found = await self.readings.grid(("battery_c",), names, end - _TEMPERATURE_PAST, end)
         rows = found["battery_c"].astype(np.float64)
         return {str(name): row for name, row in zip(names, rows, strict=True)}
-
-    async def _outage_chances(self, names: list[SiteId], now: datetime) -> Mapping[str, float]:
-        """Return tomorrow's chance of an outage by site, worked out at the first look of each day (UTC)."""
-        midnight = floor_step(now).replace(hour=0, minute=0)
-        if self._chances is not None and self._chances[0] == midnight and self._asked == tuple(names):
-            return self._chances[1]
-        start = midnight - self.outage_past
-        found = await self.readings.grid(("grid_w", "load_w"), names, start, midnight)
-        history = await asyncio.to_thread(outage_days, found["grid_w"], found["load_w"], start.date())
-        days = history.seen.sum(axis=1)
-        chance = chance_by_rate(history)
-        known = {
-            str(name): float(chance[k]) for k, name in enumerate(names) if days[k] >= self.least_outage_days
-        }
-        self._chances, self._asked = (midnight, known), tuple(names)
-        return known
 
 
 def backup_hours(fleet: Fleet, now: datetime) -> dict[str, float]:

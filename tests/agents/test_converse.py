@@ -40,7 +40,7 @@ async def test_set_then_tool_then_answer(database: Database) -> None:
         assert message["planner"] == "language model scripted"
         assert message["notes"] == []
         offered = [[tool["function"]["name"] for tool in asked["tools"]] for asked in server.requests]
-        assert offered[0] == ["watch", "act", "know"]
+        assert offered[0] == ["watch", "act", "ahead", "know"]
         assert len(offered[1]) == 9  # a set of eight, and the answer
         assert "plan" not in offered[1]
         assert "site_autonomy" not in offered[2]  # each tool once per question

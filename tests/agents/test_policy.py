@@ -22,6 +22,7 @@ FACTS: dict[str, Any] = {
 OPTIONS = {
     "fleet_state", "site_state", "site_autonomy", "telemetry_window", "data_quality", "incidents", "forecast", "plan",
     "compare_plans", "explain_rejection", "dispatch_request", "knowledge_search", "health_battery", "health_replacements",
+    "pv", "outage_risk", "picture",
 }  # fmt: skip
 
 
@@ -53,10 +54,35 @@ OPTIONS = {
         ("state of health of cbs-0002", "health_battery"),
         ("which batteries need replacing, and when?", "health_replacements"),
         ("how do we replace a battery", "knowledge_search"),
+        ("how much sun do we get tomorrow", "pv"),
+        ("PV of feeder-2", "pv"),
+        ("pv of cbs-0001 over the last 6 hours", "telemetry_window"),
+        ("where is an outage likely tomorrow?", "outage_risk"),
+        ("risk of a blackout at cbs-0002", "outage_risk"),
+        ("shave feeder-1 this evening, an outage is likely", "plan"),
+        ("draw the voltage of cbs-0001 over the last 12 hours", "picture"),
+        ("a chart of the expected import of feeder-1", "picture"),
+        ("a picture of the fleet", "fleet_state"),
     ],
 )
 def test_words_lead_to_a_tool(text: str, tool: str) -> None:
     assert choose_tool({**FACTS, "request": text}, OPTIONS)[0] == tool
+
+
+@pytest.mark.parametrize(
+    ("text", "drawn"),
+    [
+        (
+            "draw the voltage of cbs-0001 over the last 12 hours",
+            {"subject_id": "cbs-0001", "what": "metric", "metric": "bus_v", "hours": 12.0},
+        ),
+        ("plot the expected pv of cbs-0001", {"subject_id": "cbs-0001", "what": "pv", "hours": 24.0}),
+        ("chart of feeder-2", {"subject_id": "feeder-2", "what": "forecast", "hours": 24.0}),
+    ],
+)
+def test_what_is_to_be_drawn_is_read_from_the_words(text: str, drawn: dict[str, object]) -> None:
+    _, option = choose_tool({**FACTS, "request": text}, OPTIONS)
+    assert drawn.items() <= option.model_dump().items()
 
 
 def test_a_longer_id_is_not_taken_for_a_shorter_one() -> None:

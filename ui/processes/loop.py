@@ -38,6 +38,7 @@ from tools.forecasting.forecast_store import ForecastStore
 from tools.forecasting.score_store import ScoreStore
 from tools.forecasting.workers import workers
 from tools.health_look import HealthLook
+from tools.outage_chances import OutageChances
 from tools.planning.dispatch_store import DispatchStore
 from tools.planning.plan_store import PlanStore
 from tools.profile_clusters import ProfileClusters
@@ -121,10 +122,12 @@ def tool_deps(pool: Pool, settings: ProcessSettings, policy_file: Path, *, dask:
     find = IncidentRefresh(
         backup_h=backup_h, readings=readings, registry=registry, store=incidents, clusters=clusters
     )
+    chances = OutageChances(readings=readings)
     look_ahead = AlertRefresh(
         fleet=fleet,
         readings=readings,
         store=incidents,
+        chances=chances,
         lives=DailyLives(health=health),
     )
 
@@ -153,6 +156,7 @@ def tool_deps(pool: Pool, settings: ProcessSettings, policy_file: Path, *, dask:
         dispatch=DispatchStore(pool),
         check=check,
         tier=tier,
+        outage_chances=chances,
     )
 
 

@@ -14,12 +14,13 @@ from tools.alerts.alert import Alert, AlertKind
 from tools.alerts.battery import Life
 from tools.alerts.countdown import countdowns
 from tools.alerts.lifecycle import Patience, folded, update_alerts
-from tools.anomaly.detectors import Kind
 from tools.anomaly.findings import Finding
 from tools.anomaly.incident_store import IncidentStore
 from tools.anomaly.incidents import acknowledge, update
+from tools.anomaly.kinds import Kind
 from tools.deps import Fleet
 from tools.notify.occasion import of_incident
+from tools.outage_chances import OutageChances
 from tools.refresh_alerts import AlertRefresh
 from ui.ops.secrets import DatabaseRole
 
@@ -136,7 +137,9 @@ async def test_over_a_day_a_fleets_alerts_are_raised_carried_on_and_closed(datab
         end = datetime(2026, 5, 1, tzinfo=UTC)
         return {SITE_IDS[1]: Life(early=end, middle=end, late=end, soh_frac=0.81)}
 
-    refresh = AlertRefresh(fleet=fleet, readings=ReadingStore(pool), store=store, lives=lives)
+    readings = ReadingStore(pool)
+    chances = OutageChances(readings=readings)
+    refresh = AlertRefresh(fleet=fleet, readings=readings, store=store, chances=chances, lives=lives)
     assert await refresh(NOW) == 3
     counts = countdowns(await store.open(), NOW)
     assert [(one.kind, one.subject_id) for one in counts] == [

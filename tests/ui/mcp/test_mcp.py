@@ -22,6 +22,7 @@ from ui.ops.secrets import DatabaseRole
 TOOLS = {
     "fleet_state", "site_state", "site_autonomy", "telemetry_window", "data_quality", "incidents", "forecast",
     "knowledge_search", "health_battery", "health_replacements", "compare_plans", "explain_rejection", "plan",
+    "pv", "outage_risk", "picture",
 }  # fmt: skip
 GOAL = {
     "objective": "peak_shaving", "feeder_ids": ["feeder-1"], "start": "2026-03-10T17:00:00Z", "duration_min": 60, "why": "over MCP",
