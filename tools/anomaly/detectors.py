@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +21,7 @@ from tools.anomaly.expected import (
     robust_scale,
 )
 from tools.anomaly.frame import FleetFrame
+from tools.anomaly.kinds import Kind, KindScore
 from tools.anomaly.relations import (
     RELATIONS,
     RelationKind,
@@ -33,57 +33,24 @@ from tools.anomaly.relations import (
     unit_of,
 )
 from tools.anomaly.scores import Calibration, calibrate, signed_score
-from tools.anomaly.swapped import swap_evidence
+from tools.anomaly.sensors import (
+    STUCK_FIELDS,
+    Spoilt,
+    anywhere,
+    exchanged,
+    gap_length,
+    longest_of,
+    quieted,
+    run_length,
+    silence,
+    stuck,
+)
 
 FloatArray = npt.NDArray[np.float64]
 
-
-class Kind(StrEnum):
-    """What a finding says is wrong."""
-
-    LOAD = "load"
-    SENSOR_STUCK = "sensor_stuck"
-    ENERGY_THEFT = "energy_theft"
-    RECTIFIER_EFFICIENCY = "rectifier_efficiency"
-    BATTERY_VOLTAGE = "battery_voltage"
-    COOLING = "cooling"
-    PV = "pv"
-    LINK_GAP = "link_gap"
-    TEMPERATURE = "temperature"
-    MODULE_LOSS = "module_loss"
-    WEAK_STRING = "weak_string"
-    CAPACITY_FADE = "capacity_fade"
-    SENSOR_DRIFT = "sensor_drift"
-    SENSOR_SWAPPED = "sensor_swapped"
-    MAINS_QUALITY = "mains_quality"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KindScore:
-    """One kind's evidence at every step, arrays of shape (sites, steps).
-
-    Attributes:
-        field: Reading field judged, its unit at the end.
-        expected: What the field should have been; NaN where nothing can be said.
-        observed: What was read.
-        score: Zero or more; 1 is what one step in 200 reached while learning (for runs and gaps: about a step
-            more than the longest seen). Only the direction that means trouble counts.
-    """
-
-    kind: Kind
-    field: str
-    expected: Floats
-    observed: Floats
-    score: Floats
-
-
-Spoilt = tuple[KindScore, tuple[str, ...]]
-"""Where a sensor is not to be trusted (score above zero), and which fields that spoils."""
-STUCK_FIELDS = ("load_w", "grid_w", "battery_c", "ambient_c")
-STUCK_PER_STEP = 0.7
-GAP_PER_STEP = 1.0
 TAIL = 0.005
-SWAP_LEAST, SWAP_UNIT = 12.0, 0.25
+LEAST_KNOWN = 8
+"""Steps behind a relation at a site below which nothing is said there: two hours of charge or discharge."""
 MOST_WILD = 2.5
 DRIFTED, UNSURE = 2.0, 1.0
 RAISED = 6.0
@@ -141,16 +108,16 @@ class Learnt:
 
         What cannot be read or is wired wrongly is the finding: kinds that rest on such a sensor are quiet meanwhile.
         """
-        stuck = [_stuck(frame, name, longest) for name, longest in self.longest_run.items()]
-        swapped = _swapped(frame, self.relations)
-        spoilt = [*((one, (one.field,)) for one in stuck), *swapped]
-        found = [_gap(frame, self.longest_gap), *stuck, *(one for one, _ in swapped)]
+        frozen = [stuck(frame, name, longest) for name, longest in self.longest_run.items()]
+        swaps = exchanged(frame, {one.kind.name: one.fit for one in self.relations})
+        spoilt = [*((one, (one.field,)) for one in frozen), *swaps]
+        found = [silence(frame, self.longest_gap), *frozen, *(one for one, _ in swaps)]
         drift = self._named(frame, Kind.SENSOR_DRIFT, spoilt)
         balance = self._named(frame, Kind.ENERGY_THEFT, spoilt)
         found += drift
         # The DC balance is off. Where the AC balance still holds, the load's meter is: the load is then what the others say.
-        off = _any([self._in_tails(one, DRIFTED) for one in drift], frame)
-        unsure = _any([self._in_tails(one, UNSURE) for one in balance], frame)
+        off = anywhere([self._in_tails(one, DRIFTED) for one in drift], frame)
+        unsure = anywhere([self._in_tails(one, UNSURE) for one in balance], frame)
         spoilt += [
             (replace(one, score=np.where(off & unsure, one.score, 0.0)), ("rectifier_w",)) for one in drift
         ]
@@ -158,10 +125,10 @@ class Learnt:
             read = frame.fields["load_w"]
             told = np.where(off & ~unsure, read - dc_excess_w(frame.fields), read) if drift else read
             trusted = replace(frame, fields={**frame.fields, "load_w": told})
-            found.append(_quieted(_load(trusted, self.load), spoilt, ("load_w",)))
+            found.append(quieted(_load(trusted, self.load), spoilt, ("load_w",)))
         for relation in self.relations:
             if relation.kind.name != Kind.SENSOR_DRIFT.value:
-                found += [_quieted(one, spoilt, relation.kind.fields) for one in _relation(frame, relation)]
+                found += [quieted(one, spoilt, relation.kind.fields) for one in _relation(frame, relation)]
         return tuple(replace(one, score=one.score / self._unit(one.kind)) for one in found)
 
     def _unit(self, kind: Kind) -> FloatArray | float:
@@ -173,7 +140,7 @@ class Learnt:
     def _named(self, frame: FleetFrame, kind: Kind, spoilt: Sequence[Spoilt]) -> list[KindScore]:
         """Return how far one relation is off in either direction, as far as its sensors can be trusted."""
         return [
-            _quieted(one, spoilt, relation.kind.fields)
+            quieted(one, spoilt, relation.kind.fields)
             for relation in self.relations
             if relation.kind.name == kind.value
             for one in _relation(frame, replace(relation, kind=replace(relation.kind, sign=0.0)))
@@ -193,21 +160,28 @@ def learn(frame: FleetFrame) -> Learnt:
         if all(name in frame.fields for name in kind.fields):
             rated_w = best_pv_w(frame) if kind.name == Kind.PV.value else np.ones(len(frame.site_ids))
             target, drivers = target_of(frame, kind, rated_w), drivers_of(frame, kind)
-            fit = fit_relation(target, drivers)
+            fit = _where_known(fit_relation(target, drivers), target, drivers)
             z = (target - fit.expected(drivers)) / fit.scale[:, None]
             relations.append(Relation(kind=kind, fit=fit, calibration=calibrate(z), rated_w=rated_w))
-    runs = {name: _longest(run_length(frame.fields[name])) for name in STUCK_FIELDS if name in frame.fields}
+    runs = {name: longest_of(run_length(frame.fields[name])) for name in STUCK_FIELDS if name in frame.fields}
     raw = Learnt(
         load=load,
         tail={},
         wildness={},
         relations=tuple(relations),
         longest_run=runs,
-        longest_gap=_longest(gap_length(frame)),
+        longest_gap=longest_of(gap_length(frame)),
     )
     scores = raw.scan(frame)
     tails = _tails(scores)
     return replace(raw, tail=tails, wildness=_wildness(scores, tails))
+
+
+def _where_known(fit: RelationFit, target: Floats, drivers: Floats) -> RelationFit:
+    """Return a fit that expects nothing (NaN) at sites where too few steps speak of it: it would expect zero there."""
+    steps = (np.isfinite(target) & np.isfinite(drivers).all(axis=2)).sum(axis=1)
+    level = np.where(steps[:, None] < LEAST_KNOWN, np.nan, fit.coefficients)
+    return replace(fit, coefficients=level)
 
 
 def _wildness(scores: tuple[KindScore, ...], tails: Mapping[Kind, float]) -> dict[Kind, FloatArray]:
@@ -227,86 +201,6 @@ def _tails(scores: tuple[KindScore, ...]) -> dict[Kind, float]:
             continue
         tails[one.kind] = max(float(np.quantile(one.score, 1.0 - TAIL)), 1.0)
     return tails
-
-
-def run_length(values: Floats) -> FloatArray:
-    """Return for how many steps each value has not changed, 0 at a change or a gap, shape of `values`."""
-    out = np.zeros(values.shape)
-    for t in range(1, values.shape[1]):
-        same = np.asarray(values[:, t] == values[:, t - 1])
-        out[:, t] = np.where(same, out[:, t - 1] + 1.0, 0.0)
-    return out
-
-
-def gap_length(frame: FleetFrame) -> FloatArray:
-    """Return for how many steps no field was read, 0 where one was, shape (sites, steps)."""
-    silent = np.asarray(np.stack([np.isnan(v) for v in frame.fields.values()]).all(axis=0))
-    out = np.zeros(silent.shape)
-    for t in range(silent.shape[1]):
-        out[:, t] = np.where(silent[:, t], (out[:, t - 1] if t else 0.0) + 1.0, 0.0)
-    return out
-
-
-def _longest(runs: FloatArray) -> FloatArray:
-    """Return each site's longest run, at most twice the fleet's usual one: a past fault is no standard."""
-    own = runs.max(axis=1)
-    return np.asarray(np.minimum(own, 2.0 * float(np.median(own)) + 1.0))
-
-
-def _gap(frame: FleetFrame, longest: FloatArray) -> KindScore:
-    length = gap_length(frame)
-    score = GAP_PER_STEP * np.maximum(length - longest[:, None], 0.0)
-    return KindScore(
-        kind=Kind.LINK_GAP,
-        field="silent_steps",
-        expected=np.repeat(longest[:, None], length.shape[1], axis=1),
-        observed=length,
-        score=score,
-    )
-
-
-def _stuck(frame: FleetFrame, name: str, longest: FloatArray) -> KindScore:
-    runs = run_length(frame.fields[name])
-    return KindScore(
-        kind=Kind.SENSOR_STUCK,
-        field=name,
-        expected=np.repeat(longest[:, None], runs.shape[1], axis=1),
-        observed=runs,
-        score=STUCK_PER_STEP * np.maximum(runs - longest[:, None], 0.0),
-    )
-
-
-def _quieted(score: KindScore, spoilt: Sequence[Spoilt], fields: tuple[str, ...]) -> KindScore:
-    """Return a score without the steps at which one of its own sensors is spoilt: that is the finding then."""
-    silent = np.zeros(score.score.shape, dtype=bool)
-    for one, theirs in spoilt:
-        if set(theirs) & set(fields):
-            silent |= one.score > 0.0
-    return replace(score, score=np.where(silent, 0.0, score.score))
-
-
-def _any(scores: Sequence[KindScore], frame: FleetFrame) -> npt.NDArray[np.bool_]:
-    """Return where any of these scores is above zero."""
-    found = np.zeros((len(frame.site_ids), frame.steps), dtype=bool)
-    for one in scores:
-        found |= one.score > 0.0
-    return found
-
-
-def _swapped(frame: FleetFrame, relations: Sequence[Relation]) -> list[Spoilt]:
-    """Return the evidence for exchanged sensors, in units in which a few certain steps make 1."""
-    fits = {relation.kind.name: relation.fit for relation in relations}
-    found: list[Spoilt] = []
-    for pair, evidence in swap_evidence(frame, fits):
-        one = KindScore(
-            kind=Kind.SENSOR_SWAPPED,
-            field=pair[0],
-            expected=frame.fields[pair[1]],
-            observed=frame.fields[pair[0]],
-            score=np.maximum(evidence - SWAP_LEAST, 0.0) * SWAP_UNIT,
-        )
-        found.append((one, pair))
-    return found
 
 
 def _learn_load(frame: FleetFrame) -> LoadModel:

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from telemetry.model.incident import Severity
-from tools.anomaly.detectors import Kind, KindScore
 from tools.anomaly.frame import FleetFrame
+from tools.anomaly.kinds import Kind, KindScore
 
 CHECK_FIRST: Mapping[Kind, str] = {
     Kind.LOAD: "Compare with the radio cluster's traffic; look for sleeping or locked cells and for added equipment.",

@@ -9,8 +9,8 @@ from hashlib import sha256
 
 from telemetry.model.incident import Incident, IncidentChange, IncidentState, Severity
 from telemetry.model.site import SiteId
-from tools.anomaly.detectors import Kind
 from tools.anomaly.findings import Finding
+from tools.anomaly.kinds import Kind
 
 PRECEDENCE = (
     Kind.LINK_GAP,

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tools.anomaly.detectors import Kind, KindScore, Learnt, learn
+from tools.anomaly.detectors import Learnt, learn
 from tools.anomaly.findings import Thresholds, find
 from tools.anomaly.forest import Forest, learn_forest
 from tools.anomaly.frame import FleetFrame
 from tools.anomaly.incidents import group
+from tools.anomaly.kinds import Kind, KindScore
 from tools.anomaly.scores import TickState, tick
 from tools.anomaly.ticker import FleetTicker, calendar
 from ui.bench.fault_scene import DAY, Scene, make_scene

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from edge.simulator.battery import tabulate
 from edge.simulator.load import LoadModel
-from tools.anomaly.detectors import Kind
 from tools.anomaly.frame import FleetFrame
+from tools.anomaly.kinds import Kind
 
 STEP = timedelta(minutes=15)
 DAY = 96

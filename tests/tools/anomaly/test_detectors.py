@@ -5,12 +5,14 @@ from functools import cache
 import numpy as np
 import pytest
 
-from tools.anomaly.detectors import Kind, KindScore, Learnt, gap_length, learn, run_length
+from tools.anomaly.detectors import Learnt, learn
 from tools.anomaly.findings import Thresholds, find, stretches
 from tools.anomaly.forest import learn_forest
 from tools.anomaly.frame import FleetFrame
 from tools.anomaly.incidents import group
+from tools.anomaly.kinds import Kind, KindScore
 from tools.anomaly.relations import proportional_share
+from tools.anomaly.sensors import gap_length, run_length
 from ui.bench.anomaly import average_precision, kind_score
 from ui.bench.fault_scene import DAY, Scene, make_scene
 

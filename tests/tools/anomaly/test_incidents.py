@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from telemetry.model.incident import IncidentState, Severity
-from tools.anomaly.detectors import Kind
 from tools.anomaly.findings import Finding
 from tools.anomaly.incidents import (
     IncidentTransitionError,
@@ -17,6 +16,7 @@ from tools.anomaly.incidents import (
     update,
     with_similar,
 )
+from tools.anomaly.kinds import Kind
 
 NOON = datetime(2024, 5, 6, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -1,12 +1,14 @@
 """What relations and exchanged sensors are read from, by hand."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 
-from tools.anomaly.detectors import Kind, learn
+from tools.anomaly.detectors import learn
 from tools.anomaly.frame import FleetFrame
+from tools.anomaly.kinds import Kind
 from tools.anomaly.relations import capacity_ah, dc_excess_w
 from tools.anomaly.swapped import page
 from tools.anomaly.ticker import FleetTicker
@@ -92,3 +94,24 @@ def test_a_ticker_agrees_with_the_relations_it_was_made_from(scene: FleetFrame) 
     assert ticker.score(one).shape == (24,)
     assert scene.start == datetime(2024, 5, 6, tzinfo=UTC)
     assert scene.step == timedelta(minutes=15)
+
+
+def test_nothing_is_said_of_a_relation_at_a_site_that_never_showed_it() -> None:
+    steps = 14 * 96
+    rng = np.random.default_rng(4)
+    amps = np.full((6, steps), 0.3)
+    amps[:5, ::40] = -20.0  # all but the last discharge now and then
+    gap = np.abs(0.02 * rng.standard_normal((6, steps)))
+    frame = FleetFrame(
+        site_ids=tuple("abcdef"), start=datetime(2026, 1, 5, tzinfo=UTC), step=timedelta(minutes=15), zone="UTC",
+        fields={"battery_a": amps, "string_gap_frac": gap}, peers=np.zeros(6, dtype=np.int64),
+    )  # fmt: skip
+    learnt = learn(frame)
+    later = replace(
+        frame, fields={"battery_a": np.full((6, 8), -20.0), "string_gap_frac": np.full((6, 8), 0.3)}
+    )
+    [weak] = [one for one in learnt.scan(later) if one.kind is Kind.WEAK_STRING]
+    # Fifteen spreads of the others' 2 %; of the last one's strings nothing is known, so it expects nothing.
+    assert (weak.score[:5, 2:] > 1.0).all()
+    assert (weak.score[5] == 0.0).all()
+    assert np.isnan(weak.expected[5]).all()
