@@ -37,10 +37,16 @@ def same_forecast(result: Doc, made_at: str | None) -> bool:
     )
 
 
-def site_forecast_figure(forecast: Doc, zone: ZoneInfo) -> go.Figure:
-    """Return a site's load forecast with its band."""
+def series_figure(series: Doc, zone: ZoneInfo) -> go.Figure | None:
+    """Return a metric's course as the API gives it, in the units of screens; None below two points."""
+    points = [[at, mean] for at, mean in zip(series["at"], series["mean"], strict=True) if mean is not None]
+    return window_figure({"metric": series["metric"], "points": points}, zone)
+
+
+def site_forecast_figure(forecast: Doc, zone: ZoneInfo, name: str = texts.CHART_LOAD) -> go.Figure:
+    """Return a site's forecast with its band."""
     figure = blank(_HEIGHT, unit="kW")
-    forecast_onto(figure, forecast, zone, name=texts.CHART_LOAD)
+    forecast_onto(figure, forecast, zone, name=name)
     return figure
 
 

@@ -8,7 +8,13 @@ import streamlit as st
 from ui.console import texts
 from ui.console.api_client import ApiError, Doc
 from ui.console.charts import QUIET
-from ui.console.chat_charts import feeder_forecast_figure, same_forecast, site_forecast_figure, window_figure
+from ui.console.chat_charts import (
+    feeder_forecast_figure,
+    same_forecast,
+    series_figure,
+    site_forecast_figure,
+    window_figure,
+)
 from ui.console.desk import Desk
 from ui.console.formats import harmless, plain, words
 from ui.console.transcript import is_choice
@@ -53,12 +59,24 @@ def _picture(desk: Desk, step: Doc, key: str) -> None:
     figure: go.Figure | None = None
     if step["tool"] == "telemetry_window":
         figure, what = window_figure(result, desk.zone), f"{result.get('metric')} {result.get('site_id')}"
-    elif step["tool"] == "forecast":
+    elif result.get("picture") == "metric":
+        figure, what = _course(desk, result), f"{result.get('metric')} {result.get('site_id')}"
+    elif step["tool"] == "forecast" or result.get("picture"):
         figure, what = _forecast(desk, result), str(result.get("subject_id"))
         if figure is None:
             st.caption(texts.CHART_REPLACED)
     if figure is not None:
         st.plotly_chart(figure, key=f"picture {key}", config=QUIET, alt=f"{words(step['tool'])}: {what}")
+
+
+def _course(desk: Desk, result: Doc) -> go.Figure | None:
+    """Return the course of a metric over the window that the tool named; None where it cannot be had any more."""
+    window = {name: str(result[name]) for name in ("metric", "start", "end")}
+    try:
+        found = desk.api.get(f"/v1/sites/{result['site_id']}/series", points=300, **window)
+    except ApiError:
+        return None
+    return series_figure(found, desk.zone)
 
 
 def _forecast(desk: Desk, result: Doc) -> go.Figure | None:
@@ -71,7 +89,10 @@ def _forecast(desk: Desk, result: Doc) -> go.Figure | None:
             if ahead is None or not same_forecast(result, ahead["made_at"]):
                 return None
             return feeder_forecast_figure(ahead, found["import_limit_w"], desk.zone)
-        forecast = desk.api.get(f"/v1/forecasts/{subject}", quantity="load_w")
+        sun = result.get("picture") == "pv"
+        forecast = desk.api.get(f"/v1/forecasts/{subject}", quantity="pv_w" if sun else "load_w")
     except ApiError:
         return None  # the answer itself is worth reading all the same
-    return site_forecast_figure(forecast, desk.zone) if same_forecast(result, forecast["made_at"]) else None
+    if not same_forecast(result, forecast["made_at"]):
+        return None
+    return site_forecast_figure(forecast, desk.zone, "PV" if sun else texts.CHART_LOAD)

@@ -1,6 +1,6 @@
 from zoneinfo import ZoneInfo
 
-from ui.console.chat_charts import feeder_forecast_figure, same_forecast, window_figure
+from ui.console.chat_charts import feeder_forecast_figure, same_forecast, series_figure, window_figure
 
 UTC_ZONE = ZoneInfo("UTC")
 
@@ -18,6 +18,18 @@ def test_a_window_is_drawn_in_the_units_of_screens() -> None:
     assert list(charge.data[0].y) == [50.0, 25.0]
     assert window_figure({"metric": "load_w", "points": points[:1]}, UTC_ZONE) is None
     assert window_figure({"metric": "load_w"}, UTC_ZONE) is None
+
+
+def test_a_series_of_the_api_is_drawn_without_its_gaps() -> None:
+    series = {
+        "metric": "pv_w",
+        "at": ["2026-03-10T12:00:00Z", "2026-03-10T12:15:00Z", "2026-03-10T12:30:00Z"],
+        "mean": [1500.0, None, 500.0],
+    }
+    figure = series_figure(series, UTC_ZONE)
+    assert figure is not None
+    assert list(figure.data[0].y) == [1.5, 0.5]
+    assert series_figure({**series, "mean": [1500.0, None, None]}, UTC_ZONE) is None
 
 
 def test_a_newer_forecast_is_not_the_one_that_the_answer_rests_on() -> None:
