@@ -5,7 +5,15 @@ from pathlib import Path
 import streamlit as st
 
 from ui.console import texts
-from ui.console.desk import api_url, hand_over, remember_pages, seated, shared_http, sit_down_again
+from ui.console.desk import (
+    api_url,
+    hand_over,
+    kept_token,
+    remember_pages,
+    seated,
+    shared_http,
+    sit_down_again,
+)
 from ui.console.header import show_sidebar
 from ui.console.login import show_login
 from ui.console.pages import all_pages, front_door
@@ -24,7 +32,7 @@ def main() -> None:
         st.stop()
     pages = all_pages()
     every = [page for section in pages.values() for page in section.values()]
-    sit_down_again(shared_http(url))
+    sit_down_again(shared_http(url), kept_token())
     desk = seated()
     hand_over()
     here = st.navigation(

@@ -117,19 +117,26 @@ def hand_over() -> None:
     sealed = st.session_state.pop(_HANDOVER, "")
     if sealed:
         st.html(keeping_script(sealed, base), unsafe_allow_javascript=True)
-    elif st.session_state.get(_LEFT) and st.context.cookies.get(COOKIE):
+    elif st.session_state.get(_LEFT) and kept_token():
         st.html(forgetting_script(base), unsafe_allow_javascript=True)
 
 
-def sit_down_again(http: httpx.Client) -> None:
-    """Take up the login that the browser kept, where the API still knows it."""
-    token = st.context.cookies.get(COOKIE)
+def kept_token() -> str:
+    """Return the login that the browser kept; empty where it keeps none."""
+    return st.context.cookies.get(COOKIE, "")
+
+
+def sit_down_again(http: httpx.Client, token: str) -> None:
+    """Take up a kept login where the API still knows it; one that it knows no longer is asked about once and let go."""
     if seated() is not None or not token or st.session_state.get(_LEFT):
         return
     try:
         me = ApiClient(http=http, token=token).get("/v1/me")
-    except ApiError:
+    except LoggedOutError:
+        st.session_state[_LEFT] = True
         return
+    except ApiError:
+        return  # not answered: it may still be good
     sit_down(http, token, me)
 
 

@@ -52,8 +52,13 @@ def forgetting_script(base_path: str) -> str:
 
 
 def _address(base_path: str) -> str:
+    return address_of(PATH, base_path)
+
+
+def address_of(path: str, base_path: str) -> str:
+    """Return where one of the console's own routes is for a browser."""
     inner = base_path.strip("/")
-    return f"/{inner}{PATH}" if inner else PATH
+    return f"/{inner}{path}" if inner else path
 
 
 def kept_login_route(env: Mapping[str, str]) -> Route:
@@ -72,8 +77,17 @@ def kept_login_route(env: Mapping[str, str]) -> Route:
         token = unsealed(body, env)
         if token is None:
             return Response(status_code=HTTPStatus.FORBIDDEN)
-        secure = "https" in {request.url.scheme, request.headers.get("x-forwarded-proto", "")}
-        answer.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=secure)
+        keep_in(answer, token, request)
         return answer
 
     return Route(PATH, keep, methods=["POST", "DELETE"])
+
+
+def keep_in(answer: Response, token: str, request: Request) -> None:
+    """Let the browser keep a session's token where no script and no other site gets at it."""
+    answer.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=behind_tls(request))
+
+
+def behind_tls(request: Request) -> bool:
+    """Return whether the browser came over HTTPS, here or at a proxy before us."""
+    return "https" in {request.url.scheme, request.headers.get("x-forwarded-proto", "")}

@@ -12,6 +12,8 @@ CSS = """
 .st-key-stop_for_all, .st-key-clear_stop { position: fixed; top: 0.55rem; right: 4rem; z-index: 999991; width: auto; }
 /* Streamlit's own "Stop" ends the drawing of a page; beside "Stop for all" it would be taken for something else. */
 [data-testid="stStatusWidget"] button { display: none; }
+.sign-in { display: block; text-align: center; padding: 0.6rem; border: 1px solid currentColor; border-radius: 0.5rem; font-weight: 600; }
+.sign-in, .sign-in:visited { color: inherit; text-decoration: none; }
 .flow { width: 100%; max-width: 640px; }
 @media (max-width: 640px) {
   .stMainBlockContainer { padding-left: 0.8rem; padding-right: 0.8rem; }

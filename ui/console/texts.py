@@ -44,6 +44,8 @@ LOGIN_HINT = (
     "`cellwatt up` prints the first login. Five wrong passwords lock an account for a quarter of an hour."
 )
 LOGIN_EMPTY = "Give a name and a password."
+LOGIN_PROVIDER = "Sign in with {label}"
+LOGIN_NOT_SIGNED_IN = "The sign-in did not come to its end: it took too long, or began in another browser. Try again, or log in by password."
 
 # --- stop for all ---
 STOP = "Stop for all"
@@ -219,6 +221,7 @@ COLUMN = {
     "relief_kw": "Relief, kW",
     "active": "Active",
     "locked": "Locked until",
+    "oidc_subject": "Subject at the provider",
     "label": "Label",
     "expires": "Expires",
     "target": "To",
@@ -310,6 +313,20 @@ SITE_COMMANDS = "Commands of recent plans"
 SITE_NO_COMMANDS = "No recent plan has sent a command to this site."
 SITE_INCIDENTS = "Incidents not closed"
 SITE_NO_INCIDENTS = "None."
+SITE_FACTS = {
+    "battery": "Battery",
+    "soc_band": "SoC band",
+    "rectifiers": "Rectifiers",
+    "must_keep": "Must keep",
+    "grid": "Grid connection",
+    "pv": "PV",
+    "feeder": "Feeder",
+    "radio_cluster": "Radio cluster",
+    "time_zone": "Time zone of the site",
+    "dispatch_path": "Dispatch path",
+}
+SITE_FACT_RATED = "{chemistry}, {rated} rated"
+SITE_FACT_BAND = "{least} to {most}"
 SITE_ABOUT = "What stands here"
 SITE_PEERS = "Other sites on {feeder} ({count})"
 SITE_NO_PEERS = "This is the feeder's only site."
@@ -550,6 +567,11 @@ SETTINGS_ACCOUNT = "Account"
 SETTINGS_ACCOUNTS: dict[str, bool | None] = {"as it is": None, "open": True, "closed": False}
 SETTINGS_APPLY = "Apply"
 SETTINGS_USER_CHANGED = "{name} is changed."
+SETTINGS_SUBJECT_TITLE = "Who is who at {label}"
+SETTINGS_SUBJECT = "Subject (`sub`); empty: no sign-in through the provider"
+SETTINGS_SUBJECT_HELP = "Somebody who is not known yet reads their subject on the page that refuses them. The role comes from the provider."
+SETTINGS_SUBJECT_SET = "{name} is known by this sign-in now."
+SETTINGS_SUBJECT_GONE = "{name} signs in through the provider no longer; their sessions have ended."
 SETTINGS_NO_TOKENS = "There is no token. Make one over the API (POST /v1/tokens, see /docs)."
 SETTINGS_TOKEN = "Token"  # noqa: S105 a label
 SETTINGS_REVOKE = "Withdraw it"

@@ -9,7 +9,6 @@ import hmac
 import json
 import secrets
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -159,11 +158,13 @@ def _handler(provider: TestProvider) -> type[BaseHTTPRequestHandler]:
 
 
 @contextmanager
-def running_provider(wall: Callable[[], datetime], redirect_uri: str) -> Iterator[TestProvider]:
-    """Serve a provider on a free port."""
+def running_provider(
+    wall: Callable[[], datetime], redirect_uri: str, host: str = "127.0.0.1"
+) -> Iterator[TestProvider]:
+    """Serve a provider on a free port; `host` is what it calls this machine."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
     provider = TestProvider(
-        issuer=f"http://127.0.0.1:{server.server_address[1]}", wall=wall, redirect_uri=redirect_uri
+        issuer=f"http://{host}:{server.server_address[1]}", wall=wall, redirect_uri=redirect_uri
     )
     server.RequestHandlerClass = _handler(provider)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
@@ -175,8 +176,3 @@ def running_provider(wall: Callable[[], datetime], redirect_uri: str) -> Iterato
         server.shutdown()
         thread.join()
         server.server_close()
-
-
-def system_wall() -> datetime:
-    """Return the machine's time, for a browser test."""
-    return datetime.fromtimestamp(time.time()).astimezone()

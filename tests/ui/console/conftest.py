@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 from tests.edge.safety.examples import NOW
 from tests.services import Database, DatabaseServer
 from tests.ui.api.world import PASSWORD, World, one_person_plan, world_over
+from ui.api.oidc import OidcSettings
 from ui.console.api_client import ApiClient, log_in, open_http
 from ui.ops.ports import free_port
 from ui.ops.secrets import DatabaseRole
@@ -30,9 +31,10 @@ _START_WITHIN_S = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveApi:
-    """Where it answers, and one connection pool that all who ask share."""
+    """Where it answers, its database, and one connection pool that all who ask share."""
 
     url: str
+    database: Database
     http: httpx.Client
 
     def client(self, name: str) -> ApiClient:
@@ -98,16 +100,23 @@ def look_back(world: World) -> None:
 
 
 async def _run(
-    database: Database, folder: Path, port: int, ready: threading.Event, stop: threading.Event
+    database: Database,
+    folder: Path,
+    port: int,
+    ready: threading.Event,
+    stop: threading.Event,
+    oidc: OidcSettings | None,
 ) -> None:
-    async with _served(database, folder, port, ready):
+    async with _served(database, folder, port, ready, oidc):
         while not stop.is_set():
             await asyncio.sleep(0.05)
 
 
 @contextlib.asynccontextmanager
-async def _served(database: Database, folder: Path, port: int, ready: threading.Event) -> AsyncIterator[None]:
-    async with world_over(database, folder) as world:
+async def _served(
+    database: Database, folder: Path, port: int, ready: threading.Event, oidc: OidcSettings | None
+) -> AsyncIterator[None]:
+    async with world_over(database, folder, oidc=oidc) as world:
         await fill(world)
         with listening(port) as listener:
             serving = asyncio.create_task(serve(world.services, listener, ready.set))
@@ -117,17 +126,28 @@ async def _served(database: Database, folder: Path, port: int, ready: threading.
                 await serving
 
 
+@contextlib.contextmanager
+def serving_api(
+    database: Database, folder: Path, port: int, oidc: OidcSettings | None = None
+) -> Iterator[LiveApi]:
+    """Serve a filled installation on a port, in a thread of its own."""
+    ready, stop = threading.Event(), threading.Event()
+    run = _run(database, folder, port, ready, stop, oidc)
+    thread = threading.Thread(target=lambda: asyncio.run(run))
+    thread.start()
+    try:
+        assert ready.wait(_START_WITHIN_S), "the API did not come up"
+        with open_http(f"http://127.0.0.1:{port}") as http:
+            yield LiveApi(url=f"http://127.0.0.1:{port}", database=database, http=http)
+    finally:
+        stop.set()
+        thread.join(_START_WITHIN_S)
+
+
 @pytest.fixture(scope="package")
 def live_api(postgres_server: DatabaseServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveApi]:
-    ready, stop, port = threading.Event(), threading.Event(), free_port()
-    with postgres_server.fresh() as database:
-        folder = tmp_path_factory.mktemp("console-api")
-        thread = threading.Thread(target=lambda: asyncio.run(_run(database, folder, port, ready, stop)))
-        thread.start()
-        try:
-            assert ready.wait(_START_WITHIN_S), "the API did not come up"
-            with open_http(f"http://127.0.0.1:{port}") as http:
-                yield LiveApi(url=f"http://127.0.0.1:{port}", http=http)
-        finally:
-            stop.set()
-            thread.join(_START_WITHIN_S)
+    with (
+        postgres_server.fresh() as database,
+        serving_api(database, tmp_path_factory.mktemp("console-api"), free_port()) as api,
+    ):
+        yield api

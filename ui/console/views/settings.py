@@ -113,7 +113,7 @@ def _reasoned(reason: str) -> bool:
 
 
 def _users(desk: Desk) -> None:
-    users = desk.api.get("/v1/users")
+    users, offer = desk.api.get("/v1/users"), desk.api.get("/v1/oidc")
     rows = [
         {
             "name": one["name"],
@@ -121,6 +121,7 @@ def _users(desk: Desk) -> None:
             "active": one["active"],
             "locked": local(one["locked_until"], desk.zone),
             "created": local(one["created_at"], desk.zone),
+            **({"oidc_subject": one["oidc_subject"]} if offer["offered"] else {}),
         }
         for one in users
     ]
@@ -130,6 +131,8 @@ def _users(desk: Desk) -> None:
         _add_user(desk)
     with right:
         _change_user(desk, [one["name"] for one in users])
+    if offer["offered"]:
+        _link_user(desk, [one["name"] for one in users], offer["label"])
 
 
 def _add_user(desk: Desk) -> None:
@@ -140,7 +143,8 @@ def _add_user(desk: Desk) -> None:
         role = st.selectbox(texts.SETTINGS_ROLE, ROLES)
         pressed = st.form_submit_button(texts.SETTINGS_ADD)
     if pressed:
-        body = {"name": name.strip(), "password": password, "role": role}
+        # Without a password they come in through the sign-in provider alone.
+        body = {"name": name.strip(), "role": role, **({"password": password} if password else {})}
         attempt(lambda: desk.api.act("POST", "/v1/users", body), texts.SETTINGS_ADDED.format(name=name))
         st.rerun()
 
@@ -163,6 +167,26 @@ def _change_user(desk: Desk, names: list[str]) -> None:
             texts.SETTINGS_USER_CHANGED.format(name=name),
         )
         st.rerun()
+
+
+def _link_user(desk: Desk, names: list[str], label: str) -> None:
+    """Say by which subject the sign-in provider knows a user, or that it knows them no longer."""
+    with st.form("link user", clear_on_submit=True):
+        st.markdown(f"**{texts.SETTINGS_SUBJECT_TITLE.format(label=label)}**")
+        name = st.selectbox(texts.LOGIN_NAME, names)
+        subject = st.text_input(texts.SETTINGS_SUBJECT, help=texts.SETTINGS_SUBJECT_HELP).strip()
+        pressed = st.form_submit_button(texts.SETTINGS_APPLY)
+    if not pressed:
+        return
+    path = f"/v1/users/{name}/oidc"
+    if subject:
+        attempt(
+            lambda: desk.api.act("PUT", path, {"subject": subject}),
+            texts.SETTINGS_SUBJECT_SET.format(name=name),
+        )
+    else:
+        attempt(lambda: desk.api.act("DELETE", path), texts.SETTINGS_SUBJECT_GONE.format(name=name))
+    st.rerun()
 
 
 def _tokens(desk: Desk) -> None:

@@ -232,18 +232,22 @@ def _about(entry: Doc) -> None:
     with st.expander(texts.SITE_ABOUT):
         battery, rectifiers, autonomy = entry["battery"], entry["rectifiers"], entry["autonomy"]
         facts = {
-            "Battery": f"{words(battery['chemistry'])}, {kilo(battery['rated_wh'], 'Wh')} rated",
-            "SoC band": f"{percent(battery['soc_min_frac'])} to {percent(battery['soc_max_frac'])}",
-            "Rectifiers": f"{rectifiers['count']} x {kilo(rectifiers['module_w'], 'W')}",
-            "Must keep": f"{hours(autonomy['autonomy_h'])} ({autonomy['name']}; {autonomy['jurisdiction']})",
-            "Grid connection": kilo(entry["grid_import_limit_w"], "W"),
-            "PV": kilo(entry["pv_rated_w"], "W"),
-            "Feeder": entry["feeder_id"],
-            "Radio cluster": entry["radio_cluster"],
-            "Time zone of the site": entry["time_zone"],
-            "Dispatch path": entry["dispatch_path"],
+            "battery": texts.SITE_FACT_RATED.format(
+                chemistry=words(battery["chemistry"]), rated=kilo(battery["rated_wh"], "Wh")
+            ),
+            "soc_band": texts.SITE_FACT_BAND.format(
+                least=percent(battery["soc_min_frac"]), most=percent(battery["soc_max_frac"])
+            ),
+            "rectifiers": f"{rectifiers['count']} x {kilo(rectifiers['module_w'], 'W')}",
+            "must_keep": f"{hours(autonomy['autonomy_h'])} ({autonomy['name']}; {autonomy['jurisdiction']})",
+            "grid": kilo(entry["grid_import_limit_w"], "W"),
+            "pv": kilo(entry["pv_rated_w"], "W"),
+            "feeder": entry["feeder_id"],
+            "radio_cluster": entry["radio_cluster"],
+            "time_zone": entry["time_zone"],
+            "dispatch_path": entry["dispatch_path"],
         }
-        st.markdown("\n".join(f"- {name}: **{value}**" for name, value in facts.items()))
+        st.markdown("\n".join(f"- {texts.SITE_FACTS[name]}: **{value}**" for name, value in facts.items()))
 
 
 def _peers(site_id: str, entry: Doc, sites: Sequence[Doc]) -> None:
