@@ -20,6 +20,7 @@ from telemetry.series_store import SeriesStore
 METRICS = (
     "load_w", "load_w_min", "load_w_max", "grid_w", "grid_w_max", "aux_ac_w", "pv_w", "rectifier_w", "battery_w",
     "charge_wh", "discharge_wh", "meter_battery_w", "soc_frac", "bus_v", "bus_v_min", "battery_c", "ambient_c", "grid_v",
+    "string_gap_frac",
 )  # fmt: skip
 
 

@@ -6,8 +6,10 @@ import psycopg
 
 MOST_BUCKETS = 10_000  # rolled up in one transaction
 _QUARTER = timedelta(minutes=15)
+_MOST_STRINGS = 8  # parallel strings of a battery whose currents a profile can name
 # What a quarter hour holds and how it follows from its readings `r`: a mean, and where a quarter hour hides a spike
-# that matters (load, grid, battery, SoC, bus, temperature) the extremes.
+# that matters (load, grid, battery, SoC, bus, temperature) the extremes. Strings' currents are averaged
+# before they are compared: their noise would pass for a gap.
 _OF_READINGS = {
     "samples": "count(*)",
     "completeness": "count(DISTINCT date_bin('5 minutes', r.at, 'epoch')) / 3.0",
@@ -23,6 +25,7 @@ _OF_READINGS = {
     "bus_v": "avg(bus_v)", "bus_v_min": "min(bus_v)", "bus_v_max": "max(bus_v)",
     "battery_c": "avg(battery_c)", "battery_c_min": "min(battery_c)", "battery_c_max": "max(battery_c)",
     "ambient_c": "avg(ambient_c)",
+    "string_gap_frac": f"string_gap(ARRAY[{', '.join(f'avg(string_a[{k}])' for k in range(1, _MOST_STRINGS + 1))}])",
 }  # fmt: skip
 
 

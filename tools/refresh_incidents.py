@@ -33,6 +33,7 @@ FIELDS = (
     "battery_c",
     "ambient_c",
     "grid_v",
+    "string_gap_frac",
 )
 Floats = npt.NDArray[np.floating]
 BackupHours = Callable[[datetime], Awaitable[Mapping[str, float]]]
@@ -63,8 +64,9 @@ class Registry(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Normal:
-    """What is normal, as the detectors and their companion learnt it."""
+    """What is normal, as the detectors and their companion learnt it from these fields."""
 
+    fields: tuple[str, ...]
     detectors: Learnt
     companion: Companion
 
@@ -100,7 +102,7 @@ class IncidentRefresh:
         sites = await self.registry.sites()
         learnt = await self._normal(sites, end)
         if learnt is not None:
-            frame = await self._frame(sites, end - self.window, end)
+            frame = await self._frame(sites, end - self.window, end, learnt.fields)
             findings, strange = await asyncio.to_thread(_scan, learnt, frame, self.thresholds)
             known = await self.store.since(end - self.window - timedelta(days=1))
             updated = update(known, findings, at=now, backup_h=await self.backup_h(now))
@@ -125,26 +127,36 @@ class IncidentRefresh:
         self._learnt = (end, names, fresh)
         return fresh
 
-    async def _frame(self, sites: Mapping[SiteId, Site], start: datetime, end: datetime) -> FleetFrame:
+    async def _frame(
+        self,
+        sites: Mapping[SiteId, Site],
+        start: datetime,
+        end: datetime,
+        wanted: tuple[str, ...] | None = None,
+    ) -> FleetFrame:
+        """Return a window of the fleet with the fields wanted, measured or not; None: with those that any site measures."""
         names = list(sites)
         found = await self.readings.grid(FIELDS, names, start, end)
         volts = np.where(found["bus_v"] > 0.0, found["bus_v"], np.float32(np.nan))
         found["battery_a"] = np.asarray(found["battery_w"] / volts, dtype=np.float32)
-        fields = {
-            name: values for name, values in found.items() if name == "load_w" or np.isfinite(values).any()
-        }
+        if wanted is None:
+            wanted = tuple(
+                name for name, values in found.items() if name == "load_w" or np.isfinite(values).any()
+            )
         return FleetFrame(
             site_ids=tuple(str(name) for name in names),
             start=start,
             step=STEP,
             zone=next((site.time_zone for site in sites.values()), "UTC"),
-            fields=fields,
+            fields={name: found[name] for name in wanted},
             peers=self._peers,
         )
 
 
 def _learn(frame: FleetFrame) -> Normal:
-    return Normal(detectors=learn(frame), companion=learn_companion(frame, seed=0))
+    return Normal(
+        fields=tuple(frame.fields), detectors=learn(frame), companion=learn_companion(frame, seed=0)
+    )
 
 
 def _scan(normal: Normal, frame: FleetFrame, limits: Thresholds) -> tuple[tuple[Finding, ...], Floats]:

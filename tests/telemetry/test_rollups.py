@@ -297,3 +297,18 @@ async def test_a_series_that_makes_no_sense_is_an_error(
 ) -> None:
     with pytest.raises(ValueError, match=why):
         await SeriesStore(pool).series(metric, [ROME], NOW, NOW + timedelta(hours=hours), points=points)
+
+
+def test_parallel_strings_are_compared_by_their_mean_currents(database: Database, ingest: Ingest) -> None:
+    # Means -10, -8 and an empty place: the weaker one gives a fifth less. Reading by reading it would be -9/-11 and -9/-7.
+    quarter = NOW.replace(minute=0, second=0, microsecond=0)
+    strings = {0: (-11.0, -9.0, 0.0), 5: (-9.0, -7.0, 0.0), 10: None, 15: (-5.0, 0.0, 0.0)}
+    readings = [
+        replace(READING, sequence=k + 1, at=quarter + timedelta(minutes=minute), string_a=amps)
+        for k, (minute, amps) in enumerate(strings.items())
+    ]
+    store_batch(ingest.connection, Batch(readings=readings), quarter, set())
+    ingest.roll_up(quarter + timedelta(hours=3))
+    found = ingest.rows("SELECT round(string_gap_frac::numeric, 4)::float8 FROM rollup ORDER BY bucket")
+    assert found == [(0.2,), (None,)]  # one string alone has nothing to be compared with
+    assert ingest.rows("SELECT round(string_gap_frac::numeric, 4)::float8 FROM rollup_hour") == [(0.2,)]
