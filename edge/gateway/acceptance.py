@@ -83,7 +83,7 @@ def _power_reason(
     export_w = 0.0 if limits.export is None else limits.export.dc_w
     most_w = spare_w * (1.0 + limits.load_tolerance_frac) + export_w
     if lowest_w < -limits.max_load_w - export_w or -first_w > most_w + _ZERO_W:
-        return Reason.EXPORT_NOT_DECLARED
+        return Reason.INTERLOCK if site.export_gap else Reason.EXPORT_NOT_DECLARED
     # Should the battery's protection open, the rectifiers carry load and inverter until that lets go.
     if export_w > 0.0 and limits.max_load_w + export_w > limits.rectifier_secure_w:
         return Reason.NO_CONTINUITY
@@ -91,7 +91,8 @@ def _power_reason(
         -spare_w + _ZERO_W < setpoint_w < -_ZERO_W for setpoint_w in body.setpoint_w
     ):
         return Reason.PARTIAL_POWER_NOT_OFFERED
-    if highest_w > limits.rectifier_secure_w or first_w > charge_headroom_w(sample, limits) + _ZERO_W:
+    most_in_w = limits.rectifier_secure_w if sample.mains_ok else _ZERO_W
+    if highest_w > most_in_w or first_w > charge_headroom_w(sample, limits) + _ZERO_W:
         return Reason.CHARGE_HEADROOM
     if reason := rate_reason(body, sample, limits):
         return reason

@@ -60,7 +60,9 @@ class Cabinet:
             self._charge_limit_a = None
             await self._port.write_charge_limit_a(loop.charge_limit_a)
             self._charge_limit_a = loop.charge_limit_a
-        await self._invert(loop.inverter_w, now, period)
+        # At a clock speed above 1 the timer, which runs in the device's time, must outlast the stretched period.
+        revert = min(_LONGEST_REVERT, max(self._revert, 10 * period))
+        await self.invert(loop.inverter_w, now, revert)
         if self._is_float(loop.volts):
             if self._volts is None or self.moved:
                 self._volts = None
@@ -68,8 +70,6 @@ class Cabinet:
                 self._volts = self._port.capabilities.float_v
                 return self._volts
             return None
-        # At a clock speed above 1 the timer, which runs in the device's time, must outlast the stretched period.
-        revert = min(_LONGEST_REVERT, max(self._revert, 10 * period))
         due = self._written_at is None or now - self._written_at >= revert / 3 or now < self._written_at
         if self._volts == loop.volts and not due:
             return None
@@ -84,11 +84,14 @@ class Cabinet:
             raise DeviceError("rectifier", f"voltage {loop.volts} V was read back as {read_back} V")
         return read_back
 
-    async def _invert(self, power_w: float, now: datetime, period: timedelta) -> None:
-        """Write the inverter's power on change, and to refresh its own revert timer."""
+    async def invert(self, power_w: float, now: datetime, revert: timedelta) -> None:
+        """Write the inverter's power on change, and to refresh its own revert timer.
+
+        Raises:
+            DeviceError: The device did not answer, or holds something else.
+        """
         if power_w == 0.0 == self._inverter_w:
             return
-        revert = min(_LONGEST_REVERT, max(self._revert, 10 * period))
         last = self._inverter_at
         due = last is None or now < last or now - last >= revert / 3
         if power_w == 0.0 or due or abs(power_w - self._inverter_w) >= _INVERTER_STEP_W:

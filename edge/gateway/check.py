@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -15,13 +15,11 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import NameOID
 
-from edge.gateway.config import ConfigError, GatewayFile, SiteConfig
-from edge.gateway.frequency import FastPath, offered
-from edge.gateway.process import mqtt_settings, port_spec
+from edge.gateway.check_devices import Finding, check_devices
+from edge.gateway.config import ConfigError, GatewayFile
+from edge.gateway.process import mqtt_settings
 from edge.gateway.state_file import StateFile, StateFileError
 from edge.gateway.uplink import topic
-from edge.modbus.port import Capabilities, DeviceError, FieldSample
-from edge.modbus.site_port import ModbusSitePort
 from telemetry.model.clock import wall_clock
 from telemetry.model.site import SiteId
 from telemetry.mqtt import MqttClient, MqttError, MqttProtocol, PublishRefusedError
@@ -30,15 +28,6 @@ from telemetry.wire import VERSION, EventMessage, encode
 _BUILT = datetime(2026, 1, 1, tzinfo=UTC)  # a clock before this is wrong
 _EXPIRES_SOON = timedelta(days=30)
 _BROKER_WITHIN = timedelta(seconds=8)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was tried: `fix` is empty where it is in order."""
-
-    what: str
-    found: str
-    fix: str = ""
 
 
 def report(findings: Sequence[Finding]) -> int:
@@ -143,83 +132,6 @@ def check_certificates(file: GatewayFile, now: datetime) -> list[Finding]:
         fix = f"chmod 600 {broker.key_file}"
         findings.append(Finding(what="certificate", found="the key can be read by others", fix=fix))
     return findings or [Finding(what="certificate", found=f"{site_id}, until {end.date().isoformat()}")]
-
-
-async def check_devices(file: GatewayFile) -> list[Finding]:
-    """Try each device with reads only."""
-    try:
-        port = ModbusSitePort(port_spec(file))
-    except ConfigError as error:
-        return [Finding(what="devices", found=str(error), fix="correct the devices section")]
-    try:
-        await port.open()
-        sample = await port.read()
-        mains = await port.read_mains()
-    except DeviceError as error:
-        fix = "check cabling, address, unit and profile of the device that is named"
-        return [Finding(what="devices", found=str(error), fix=fix)]
-    finally:
-        await port.close()
-    capabilities = port.capabilities
-    found = f"bus {sample.bus_v:.2f} V, load {sample.load_w:.0f} W, mains {'present' if mains else 'absent'}"
-    findings = [Finding(what="devices", found=found)]
-    if not capabilities.can_revert:
-        fix = "use a controller with a revert timer or watchdog; until then the site is monitored only"
-        findings.append(Finding(what="revert timer", found="none", fix=fix))
-    if sample.soc_frac is None or sample.battery_c is None:
-        fix = "give a device that reports SoC and battery temperature: without them every schedule is refused"
-        findings.append(Finding(what="battery", found="SoC or temperature is not measured", fix=fix))
-    if file.site.shed.loads and sample.load_shed is None:
-        fix = "use a profile with a writable load_shed point, or remove site.shed.loads: no load can be shed"
-        findings.append(Finding(what="load shedding", found="the controller has no load_shed point", fix=fix))
-    if file.site.limits.export is not None and not capabilities.inverter:
-        fix = "list the inverter under devices with inverter_w, or remove site.limits.export"
-        findings.append(Finding(what="export", found="declared, but no inverter answers", fix=fix))
-    findings += check_own_rules(file.site, sample)
-    findings.append(check_reserves(file.site.fast, capabilities))
-    if sample.alarms:
-        fix = "clear the alarms at the cabinet"
-        findings.append(Finding(what="alarms", found=", ".join(sample.alarms), fix=fix))
-    return findings
-
-
-def check_own_rules(site: SiteConfig, sample: FieldSample) -> list[Finding]:
-    """Say which of the site's own rules lack a measurement or a register: they would do nothing."""
-    local, strings = site.local, site.limits.parallel_strings
-    phases = local.modules is not None and bool(local.modules.phases)
-    checks = [
-        (local.import_peak is not None and sample.grid_w is None, "import_peak", "the import (grid_w)"),
-        (local.self_consumption is not None and sample.pv_w is None, "self_consumption", "the sun (pv_w)"),
-        (
-            local.self_consumption is not None and sample.rectifier_w is None,
-            "self_consumption",
-            "the rectifier's output (rectifier_w)",
-        ),
-        (local.modules is not None and sample.modules_off is None, "modules", "the modules_off register"),
-        (phases and len(sample.phase_w) != 3, "local.modules.phases", "the power of three phases"),
-        (strings > len(sample.string_a), "limits.parallel_strings", "each string's current"),
-    ]
-    return [
-        Finding(
-            what="own rules",
-            found=f"{rule}: no device has {lacks}",
-            fix=f"use a profile or meter that has it, or remove site.{rule if '.' in rule else 'local.' + rule}",
-        )
-        for broken, rule, lacks in checks
-        if broken
-    ]
-
-
-def check_reserves(fast: FastPath | None, capabilities: Capabilities) -> Finding:
-    """Say which reserve products the hardware can meet, and why it cannot meet the others."""
-    found = offered(fast, capabilities)
-    can = [name for name, reason in found.items() if reason is None]
-    cannot = [f"{name}: {reason}" for name, reason in found.items() if reason is not None]
-    if fast is None:
-        return Finding(what="reserves", found="none: no fast frequency meter is declared (site.fast)")
-    text = f"{', '.join(can) or 'none'}; not offered: {', '.join(cannot) or 'none'}"
-    fix = "" if can else "declare what commissioning measured, or remove site.fast"
-    return Finding(what="reserves", found=text, fix=fix)
 
 
 async def check_broker(file: GatewayFile, within: timedelta) -> list[Finding]:

@@ -55,6 +55,7 @@ class Standing:
     local_lock: bool
     in_outage: bool
     last_sequence: int
+    island_gap: str | None = None  # what keeps an outage's export shut; nothing: open; None: none is declared
     fleet: FleetMark = field(default_factory=FleetMark)
     acks: Mapping[CommandId, Acknowledgement] = field(default_factory=dict)
 
@@ -147,6 +148,7 @@ def _time_reason(command: Command, limits: OwnLimits, now: datetime) -> str | No
 
 def _standing_reason(command: Command, standing: Standing) -> str | None:
     """Return why the site's standing forbids the command. Ways to less (release, a lower mode) pass mode and stop."""
+    may_island = command.kind is CommandKind.SCHEDULE
     if isinstance(command.body, ModeBody):
         too_high = _MODE_RANK[command.body.mode] > _MODE_RANK[standing.highest_mode]
         checks = [(standing.local_lock, "local_lock"), (too_high, "mode_above_commissioned")]
@@ -157,7 +159,8 @@ def _standing_reason(command: Command, standing: Standing) -> str | None:
             (standing.mode is not SiteMode.REMOTE, "mode_not_remote"),
             (standing.local_lock, "local_lock"),
             (standing.fleet.stopped, "fleet_stopped"),
-            (standing.in_outage, "in_outage"),
+            (standing.in_outage and (standing.island_gap is None or not may_island), "in_outage"),
+            (standing.in_outage and bool(standing.island_gap), "interlock"),
             (command.kind not in DUTY_KINDS, "kind_not_offered"),
         ]
     return next((reason for broken, reason in checks if broken), None)

@@ -85,6 +85,10 @@ class SiteConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             root = base64.b64decode(self.root_public_b64, validate=True)
         except (binascii.Error, ValueError) as error:
             raise ValueError(f"root_public_b64: {error}") from error
+        limits = self.limits
+        island = None if limits.export is None else limits.export.island
+        if island is not None and not limits.soc_min_frac <= island.keep_soc_frac < limits.soc_max_frac:
+            raise ValueError("limits.export.island: keep_soc_frac must lie within the SoC band")
         if len(root) != 32:
             raise ValueError(f"root_public_b64 holds {len(root)} bytes, an Ed25519 public key has 32")
 

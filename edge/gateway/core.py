@@ -20,18 +20,17 @@ from msgspec.structs import replace as alter
 from edge.gateway import roster
 from edge.gateway.buffer import Buffer
 from edge.gateway.cabinet import Cabinet
-from edge.gateway.commands import Standing
+from edge.gateway.condition import Condition
 from edge.gateway.config import SiteConfig
 from edge.gateway.control import Loop, at_float, start_loop, step
 from edge.gateway.duty import Duty, advance, tells_limited
 from edge.gateway.frequency import FastPath, offered
-from edge.gateway.limits import Site
+from edge.gateway.island import Island
 from edge.gateway.memory import Disk, Memory
 from edge.gateway.orders import Orders
 from edge.gateway.outbox import Outbox, Urgent
 from edge.gateway.own_control import OwnControl
 from edge.gateway.pace import Tick, jumped, speed_of, stretched_s
-from edge.gateway.plausible import SCANS, doubt
 from edge.gateway.recharge import Recharge, plan_recharge
 from edge.gateway.recorder import Recorder
 from edge.gateway.reserve import ReserveLoop, account
@@ -39,14 +38,11 @@ from edge.gateway.runner import run_core
 from edge.gateway.shedder import Shedder
 from edge.gateway.status import StateTeller, site_state
 from edge.gateway.uplink import Uplink
-from edge.modbus.port import DeviceError, FieldSample, SitePort
+from edge.modbus.port import Capabilities, DeviceError, FieldSample, SitePort
 from edge.plan import Acknowledgement, AckVerdict, GridReserve
 from telemetry.model.clock import Clock
 from telemetry.model.reading import SiteState
-from telemetry.model.site import SiteMode
 
-_FAILS_TO_FAULT: Final = 3
-_GOOD_TO_RECOVER: Final = 5
 _REAL_SPEED: Final = 1.01
 
 
@@ -93,26 +89,15 @@ class GatewayCore:
         self._own = OwnControl(self, port)
         self.reserve = ReserveLoop(self, self._lock, port)
         self.recharge: Recharge | None = None
-        self.after_outage = False
-        self.in_outage = False
-        self.fault = ""  # a device alarm or failure in force: no duty is accepted
-        # A device did not do what was written: nothing more is written until it answers well.
-        self.deaf = False
-        self._fails = 0
-        self._good = 0
-        self._doubts = 0
+        self.condition = Condition(self, port)
+        self.island = Island(self, self._lock, port, self._cabinet)
         self._tick: Tick | None = None
         self._teller = StateTeller()
         uplink.listen(self._orders.on_message, self._on_connected)
 
-    @property
-    def float_v(self) -> float:
-        """The float voltage that the cabinet declares, V."""
-        return self._port.capabilities.float_v
-
     async def fail(self, now: datetime, cause: str) -> None:
         """A device did not do what was written: float, and no more writes until it answers well."""
-        await self._enter_fault(now, cause, deaf=True)
+        await self.condition.enter_fault(now, cause, deaf=True)
 
     # -- life ------------------------------------------------------------------------------------------
 
@@ -151,65 +136,36 @@ class GatewayCore:
             sample = await self._port.read()
         except DeviceError as error:
             async with self._lock:
-                await self._miss_scan(str(error))
+                await self.condition.miss_scan(str(error))
             return
         async with self._lock:
             now = self.clock.now()
             tick = Tick(at=now, wall_s=self.monotonic(), speed=speed_of(self.clock))
             before, self._tick = self._tick, tick
-            self._fails, self._good = 0, self._good + 1
-            if self.recorder.note(sample, now, before, self.fault):
+            self.condition.scanned()
+            if self.recorder.note(sample, now, before, self.condition.fault):
                 self._teller.forget()
                 self._cabinet.forget()
                 self.recharge = plan_recharge(self.config.recharge, now, self.rng)
             if before is not None and jumped(before, tick, self.config.pacing.clock_jump_s):
                 self.outbox.event(now, "clock_jump", f"{(now - before.at).total_seconds():.1f} s")
                 await self.float_now(now, "clock_jump")
-            await self._judge(sample, now)
+            self.island.look(sample.switch, now)
+            await self.condition.judge(sample, now)
             try:
                 await self.act(sample, now)
             except DeviceError as error:
-                await self._enter_fault(now, str(error), deaf=True)
-            if not (self.deaf or self.recorder.local_lock):
+                await self.condition.enter_fault(now, str(error), deaf=True)
+            if not (self.condition.deaf or self.recorder.local_lock):
                 await self._shedder.step(sample, now)
                 await self._own.switch_modules(sample, now)
             self.tell_state(now)
         self.recorder.flush_when_due(tick)
 
-    async def _judge(self, sample: FieldSample, now: datetime) -> None:
-        """Enter and leave outage and fault; end what may not go on."""
-        if not sample.mains_ok:
-            await self._lose_mains(now)
-        elif self.in_outage:
-            self.in_outage, self.after_outage = False, True
-            self.recharge = plan_recharge(self.config.recharge, now, self.rng)
-            self.outbox.event(now, "mains_back")
-        alarms = sorted(set(sample.alarms) & set(self.config.fault_alarms))
-        doubtful = doubt(sample, inverter=self._port.capabilities.inverter)
-        self._doubts = self._doubts + 1 if doubtful else 0
-        if self._doubts >= SCANS:
-            alarms.append(doubtful)
-        if alarms and not self.in_outage:
-            await self._enter_fault(now, alarms[0], deaf=False)
-        elif self.fault and self._good >= _GOOD_TO_RECOVER:
-            self.fault, self.deaf = "", False
-            self._cabinet.forget()
-            self.recharge = plan_recharge(self.config.recharge, now, self.rng)
-            self.outbox.event(now, "fault_over")
-        if self.recorder.local_lock and self.duties:
-            await self.float_now(now, "local_lock")
-        over = roster.finished(self.duties, now)
-        if over:
-            self.duties = tuple(duty for duty in self.duties if duty not in over)
-            if any(duty.asked_w or duty.set_w for duty in over):
-                self.recharge = plan_recharge(self.config.recharge, now, self.rng)
-            for duty in over:
-                self._close(duty, now)
-            self.memory.note_duties(self.duties)
-            await self.memory.save(now)
-
     async def act(self, sample: FieldSample, now: datetime) -> float | None:
         """Write what the duty in force, or the recharge, asks for; return the voltage read back if one was written."""
+        if self.condition.in_outage and not (self.condition.deaf or self.recorder.local_lock):
+            await self.island.act(sample, now)
         if self.holds_still:
             return None
         capabilities = self._port.capabilities
@@ -222,23 +178,16 @@ class GatewayCore:
             self.loop = await self.reserve.hold(duty, now)
         else:
             self._own.give_way()
-            asked = advance(
-                duty,
-                sample,
-                self.loop,
-                self.config.limits,
-                now,
-                period,
-                self.config.pacing.ramp_w_per_s,
-            )
-            self.keep_duty(duty, self.limited(asked.duty, now))
-            self.loop = step(self.loop, asked.target_w, sample, capabilities, self.config.limits)
+            limits = self.island.limits(sample, now)
+            asked = advance(duty, sample, self.loop, limits, now, period, self.config.pacing.ramp_w_per_s)
+            self.keep_duty(duty, self.limited(self.island.named(asked.duty, sample, now), now))
+            self.loop = step(self.loop, asked.target_w, sample, capabilities, limits)
         return await self._cabinet.apply(self.loop, now, period)
 
     @property
     def holds_still(self) -> bool:
         """Whether nothing is written: an outage's battery is the network's, a locked cabinet the technician's."""
-        return self.in_outage or self.deaf or self.recorder.local_lock
+        return self.condition.in_outage or self.condition.deaf or self.recorder.local_lock
 
     @property
     def fast(self) -> FastPath | None:
@@ -253,6 +202,10 @@ class GatewayCore:
         """
         self.loop = loop
         return await self._cabinet.apply(loop, now, self.period(), quick=quick)
+
+    def forget_cabinet(self) -> None:
+        """Believe nothing about what the devices hold: the next step writes everything."""
+        self._cabinet.forget()
 
     def keep_duty(self, before: Duty, after: Duty) -> None:
         """Put a duty's new account in the place of the old one."""
@@ -289,12 +242,12 @@ class GatewayCore:
             self._cabinet.forget()
             self.outbox.event(now, "release_failed", str(error)[:200])
         for duty in ended:
-            self._close(duty, now, cause)
+            self.close(duty, now, cause)
         if ended:
             self.memory.note_duties(())
             await self.memory.save(now)
 
-    def _close(self, duty: Duty, now: datetime, cause: str = "") -> None:
+    def close(self, duty: Duty, now: datetime, cause: str = "") -> None:
         """Say the last word on a duty."""
         self.acknowledge(roster.closing_ack(duty, self.config.name, now, cause))
         self.tell_account(duty, now)
@@ -307,7 +260,7 @@ class GatewayCore:
     async def mains_lost(self) -> None:
         """The mains look found none."""
         async with self._lock:
-            await self._lose_mains(self.clock.now())
+            await self.condition.lose_mains(self.clock.now())
 
     async def let_go(self) -> None:
         """Return the cabinet to float; what is in force stays remembered for the next start.
@@ -317,66 +270,16 @@ class GatewayCore:
         """
         await self._cabinet.release()
 
-    async def _lose_mains(self, now: datetime) -> None:
-        """Give the battery back to the network: it is what it is there for."""
-        if not self.in_outage:
-            self.in_outage = True
-            await self.float_now(now, "outage")
-            self.outbox.event(now, "mains_lost")
-            self.tell_state(now)
-
-    async def _enter_fault(self, now: datetime, cause: str, *, deaf: bool) -> None:
-        self._good = 0
-        self.deaf = self.deaf or deaf
-        if not self.fault:
-            self.fault = "device_fault" if deaf else cause
-            self.outbox.event(now, "fault", cause[:200])
-            await self.float_now(now, "device_fault")
-
-    async def _miss_scan(self, error: str) -> None:
-        self._fails += 1
-        if self._fails >= _FAILS_TO_FAULT:
-            now = self.clock.now()
-            await self._enter_fault(now, error, deaf=True)
-            self.tell_state(now)
-
     # -- report ------------------------------------------------------------------------------------------
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the cabinet can do."""
+        return self._port.capabilities
 
     def acknowledge(self, ack: Acknowledgement) -> None:
         """Remember an acknowledgement (durable with the next save) and send it."""
         self.outbox.send(Urgent(leaf="ack", payload=self.memory.note_ack(ack)))
-
-    def standing(self) -> Standing:
-        """Return what decisions on commands start from."""
-        return Standing(
-            site_id=self.config.name,
-            mode=self.mode,
-            highest_mode=self.config.highest_mode,
-            local_lock=self.recorder.local_lock,
-            in_outage=self.in_outage,
-            last_sequence=self.memory.held.last_sequence,
-            fleet=self.memory.fleet,
-            acks=self.memory.acks,
-        )
-
-    @property
-    def mode(self) -> SiteMode:
-        """The mode in force: what was last commanded, else the file's."""
-        return self.memory.held.mode or self.config.mode
-
-    def site(self, now: datetime) -> Site:
-        """Return the field side as decisions on commands see it."""
-        duty = roster.current(self.duties, now)
-        limits = self.config.limits
-        return Site(
-            sample=self.recorder.sample,
-            sampled_at=self.recorder.sampled_at,
-            max_age=max(timedelta(seconds=limits.max_sample_age_s), 3 * self.period()),
-            fault=bool(self.fault),
-            running_w=0.0 if duty is None else duty.asked_w,
-            cycles_today=self.memory.discharged_wh(now) / limits.rated_wh,
-            capabilities=self._port.capabilities,
-        )
 
     def state(self, now: datetime) -> SiteState:
         """Return what the site is doing."""

@@ -13,6 +13,7 @@ from typing import Annotated, Final
 
 import msgspec
 
+from edge.gateway.interlock import IslandRule, SwitchRule
 from edge.modbus.port import Capabilities, FieldSample
 from telemetry.model.battery import LFP_BANDS, VRLA_BANDS, Chemistry, TemperatureBand
 
@@ -28,6 +29,7 @@ class Reason(StrEnum):
     NO_CONTINUITY = "no_continuity"
     NOT_FINITE = "not_finite"
     EXPORT_NOT_DECLARED = "export_not_declared"
+    INTERLOCK = "interlock"
     PARTIAL_POWER_NOT_OFFERED = "partial_power_not_offered"
     CHARGE_HEADROOM = "charge_headroom"
     C_RATE_BY_TEMPERATURE = "c_rate_by_temperature"
@@ -45,15 +47,18 @@ class Reason(StrEnum):
 
 
 class ExportRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The `limits.export` section: a bidirectional inverter that may feed the grid while the mains are present.
+    """The `limits.export` section: a bidirectional inverter that may feed the grid.
 
     `certificate` is its anti-islanding certificate for the country (EN 50549-1 and the like): without one it cannot be
-    declared. `limit_w` at its AC side. With the mains absent nothing is ever exported: no transfer switch is driven here.
+    declared. `limit_w` at its AC side. With the mains absent it feeds an isolated section only, by `island`, while the
+    transfer switch is read back open; no switch is ever driven from here. `switch` says when a position is believed.
     """
 
     certificate: Annotated[str, msgspec.Meta(min_length=3, max_length=120)]
     limit_w: Annotated[float, msgspec.Meta(gt=0.0)]
     efficiency: Annotated[float, msgspec.Meta(gt=0.5, le=1.0)] = 0.95
+    switch: SwitchRule = SwitchRule()
+    island: IslandRule | None = None
 
     @property
     def dc_w(self) -> float:
@@ -125,7 +130,7 @@ class Site:
 
     `sample` is the last good scan and `sampled_at` when it was made (None: none yet); `max_age` is how old it may
     be; `fault` is a device fault in force; `running_w` the setpoint in force (0 at float); `cycles_today` the
-    equivalent full cycles already spent in the UTC day.
+    equivalent full cycles already spent in the UTC day; `export_gap` is what the interlock lacks for a declared export.
     """
 
     sample: FieldSample | None
@@ -135,6 +140,7 @@ class Site:
     running_w: float
     cycles_today: float
     capabilities: Capabilities
+    export_gap: str = ""
 
 
 def terminal_w(sample: FieldSample) -> float:
@@ -156,8 +162,13 @@ def exported_w(target_w: float, sample: FieldSample, limits: OwnLimits) -> float
     """Return the inverter's AC power for a battery power, charging positive: what the site's own load does not take."""
     if limits.export is None or not sample.mains_ok:
         return 0.0
+    return beyond_load_w(target_w, sample, limits.export)
+
+
+def beyond_load_w(target_w: float, sample: FieldSample, export: ExportRule) -> float:
+    """Return the inverter's AC power, zero or less, for what of a battery power the site's own load does not take."""
     excess_w = -target_w - spare_load_w(sample)
-    return -min(limits.export.limit_w, excess_w * limits.export.efficiency) if excess_w > _ZERO_W else 0.0
+    return -min(export.limit_w, excess_w * export.efficiency) if excess_w > _ZERO_W else 0.0
 
 
 def charge_headroom_w(sample: FieldSample, limits: OwnLimits) -> float:

@@ -15,6 +15,7 @@ from edge.gateway import roster
 from edge.gateway.commands import DUTY_KINDS, Accept, FleetOrder, Refuse, Repeat, decide, decide_fleet
 from edge.gateway.outbox import Urgent
 from edge.gateway.uplink import FLEET_KEYS, FLEET_STOP, topic
+from edge.gateway.view import site, standing
 from edge.modbus.port import DeviceError
 from edge.plan import Acknowledgement, AckVerdict, CommandKind, ModeBody
 from telemetry.wire import StoredMessage, WireError, decode
@@ -73,8 +74,9 @@ class Orders:
     async def obey(self, envelope: bytes, now: datetime) -> None:
         """Decide on one command and do it; the caller holds the lock."""
         core = self._core
+        limits = core.island.limits(core.recorder.sample, now)
         decision = decide(
-            envelope, core.memory.keys, core.standing(), core.site(now), core.config.limits, now, core.fast
+            envelope, core.memory.keys, standing(core, now), site(core, now), limits, now, core.fast
         )
         match decision:
             case Repeat():
@@ -179,7 +181,7 @@ class Orders:
             return None
         if kind in {CommandKind.RELEASE, CommandKind.MODE} and superseded:
             await core.float_now(now, "")
-            return core.float_v
+            return core.capabilities.float_v
         if kind in DUTY_KINDS:
             written_v = await core.act(sample, now)
             if written_v is not None:

@@ -74,7 +74,9 @@ class OwnControl:
         body = None if duty is None else duty.command.body
         # What may need full power at once finds every module on.
         at_once = isinstance(body, GridReserve) and body.down_w > 0.0
-        all_on = core.in_outage or core.after_outage or bool(core.fault) or at_once
+        all_on = (
+            core.condition.in_outage or core.condition.after_outage or bool(core.condition.fault) or at_once
+        )
         await self._switch.step(sample, charge_w, now, all_on=all_on)
 
     def _may_discharge(self, now: datetime) -> bool:
@@ -85,8 +87,8 @@ class OwnControl:
             limits.continuity_proven
             and capabilities.can_revert
             and not capabilities.full_load_blocks_only
-            and not core.fault
-            and not core.after_outage
+            and not core.condition.fault
+            and not core.condition.after_outage
             and not core.memory.fleet.stopped
             and core.memory.discharged_wh(now) < limits.max_cycles_per_day * limits.rated_wh
         )
@@ -95,5 +97,5 @@ class OwnControl:
         """Return the charging power of the recharge rule; notes when the battery is full again."""
         core = self._core
         if core.recharge is not None and is_full(core.config.recharge, sample):
-            core.recharge, core.after_outage = None, False
+            core.recharge, core.condition.after_outage = None, False
         return recharge_w(core.recharge, core.config.recharge, core.config.limits, sample, now)

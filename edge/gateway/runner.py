@@ -67,7 +67,10 @@ async def _run_mains(core: GatewayCore, port: SitePort) -> None:
         speed = speed_of(core.clock)
         period_s = stretched_s(pacing.mains_s, pacing.control_min_wall_s, speed)
         await asyncio.sleep(wall_wait_s(period_s, speed))
-        if core.in_outage or stretched_s(pacing.control_s, pacing.control_min_wall_s, speed) <= period_s:
+        if stretched_s(pacing.control_s, pacing.control_min_wall_s, speed) <= period_s:
+            continue
+        if core.condition.in_outage:
+            await core.island.glance()
             continue
         try:
             present = await port.read_mains()

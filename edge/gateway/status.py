@@ -17,15 +17,15 @@ _TELL_EVERY: Final = timedelta(minutes=1)
 
 def site_state(core: GatewayCore, now: datetime) -> SiteState:
     """Return what the site is doing; a discharge of its own is neither dispatch nor recharge."""
-    if core.in_outage:
+    if core.condition.in_outage:
         return SiteState.OUTAGE
-    if core.fault:
+    if core.condition.fault:
         return SiteState.FAULT
     if roster.current(core.duties, now) is not None:
         return SiteState.DISPATCH
     if core.recharge is None:
         return SiteState.FLOAT
-    return SiteState.RECOVERY if core.after_outage else SiteState.RECHARGE
+    return SiteState.RECOVERY if core.condition.after_outage else SiteState.RECHARGE
 
 
 class StateTeller:

@@ -37,6 +37,19 @@ class WriteRefusedError(DeviceError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchReading:
+    """A transfer switch's two auxiliary contacts, and how often its own controller has looked at them.
+
+    Both contacts sit on the pole that joins the site's inverter to the utility. `looks` grows with each look, in a
+    register that starts again at zero: one that stands still is a position that nobody has seen.
+    """
+
+    open_contact: bool
+    closed_contact: bool
+    looks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FieldSample:
     """One scan of a site's devices; None where the site cannot measure.
 
@@ -71,6 +84,7 @@ class FieldSample:
     load_shed: int | None = None  # non-critical loads that are off, one bit each, read back
     modules_off: int | None = None  # rectifier modules in standby, one bit each, read back
     phase_w: tuple[float, ...] = ()  # AC import on each of three phases; empty where the meter has none
+    switch: SwitchReading | None = None  # None: no transfer switch, or it did not answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +104,7 @@ class Capabilities:
     max_v: float  # upper bound of a written voltage; boost is above it
     rectifier_limit_w: float  # DC, all modules
     frequency_step_hz: float | None = None  # resolution of the mains frequency; None: no device measures it
+    transfer_switch: bool = False  # a switch is listed whose position can be read back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +139,10 @@ class SitePort(Protocol):
 
     async def read_mains(self) -> bool:
         """Return whether mains is present: one short request, meant for four calls a second or more."""
+        ...
+
+    async def read_switch(self) -> SwitchReading | None:
+        """Return the transfer switch's contacts: one short request; None where it has none or does not answer."""
         ...
 
     async def write_rectifier_v(self, volts: float, revert: timedelta) -> float:

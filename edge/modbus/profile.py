@@ -28,8 +28,12 @@ UNITS: dict[str, str] = {
     "revert_left_s": "s", "lvd_v": "V", "boost_v": "V",
     "rectifier_set_v": "V", "charge_limit_a": "A", "discharge_limit_a": "A", "revert_s": "s",
     "load_shed": "mask", "modules_off": "mask",
+    "switch_open": "bit", "switch_closed": "bit", "switch_looks": "count",
     **dict.fromkeys(STRINGS, "A"),
 }  # fmt: skip
+
+# A transfer switch's contacts and its counter of looks: read, and written by nobody.
+SWITCH = ("switch_open", "switch_closed", "switch_looks")
 
 LIMITS = (
     "charge_limit_a",
@@ -212,7 +216,7 @@ def _point(name: str, p: PointFile) -> Point:
 
 def _point_faults(raw: ProfileFile) -> list[str]:
     broken = []
-    if not (0.0 < raw.voltage_step_v <= 1.0):
+    if not (0.0 < raw.voltage_step_v <= 1.0 or set(raw.points) == set(SWITCH)):
         broken.append("voltage_step_v: above 0, at most 1 V")
     for name, p in raw.points.items():
         if name not in UNITS:

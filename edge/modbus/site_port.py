@@ -6,7 +6,7 @@ import asyncio
 import math
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import Literal
@@ -21,11 +21,13 @@ from edge.modbus.port import (
     FieldSample,
     QuickSample,
     ReadBackError,
+    SwitchReading,
     WriteRefusedError,
 )
-from edge.modbus.profile import Point, Profile, load_profile
+from edge.modbus.profile import SWITCH, Point, Profile, load_profile
 from edge.modbus.sample import PERCENT, assemble, plan_reads
 from edge.modbus.sunspec import SunspecModel, open_models
+from edge.modbus.switch import SwitchInputs
 from edge.modbus.writable import check_writable
 
 
@@ -45,7 +47,7 @@ class DeviceSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, froze
     """One device of a site, as a gateway's file lists it."""
 
     name: str
-    kind: Literal["profile", "sunspec"]
+    kind: Literal["profile", "sunspec", "switch"]  # switch: the inputs of a transfer switch
     unit: int
     host: str = ""
     port: int = 502
@@ -129,7 +131,7 @@ class _Rectifier:
 def _rectifier(device: Device, profile: Profile) -> _Rectifier:
     """Return a controller with its scan laid out: what it measures and the voltage in force."""
     scanned = [p for p in profile.points.values() if not p.writable or p.name in _READ_BACK]
-    scanned = [p for p in scanned if p.name not in {"lvd_v", "boost_v"}]
+    scanned = [p for p in scanned if p.name not in {"lvd_v", "boost_v", *SWITCH}]
     return _Rectifier(
         device,
         profile,
@@ -162,6 +164,7 @@ class ModbusSitePort:
         self._connections: dict[tuple[str, int, str], Connection] = {}
         self._rectifier: _Rectifier | None = None
         self._sunspec: list[_Sunspec] = []
+        self._switch: SwitchInputs | None = None
         self._capabilities: Capabilities | None = None
 
     async def open(self) -> None:
@@ -169,12 +172,18 @@ class ModbusSitePort:
 
         Raises:
             ProfileError: A profile breaks a rule.
-            DeviceError: A SunSpec device has no models, or there is not exactly one rectifier controller.
+            DeviceError: A SunSpec device has no models, or there is not exactly one rectifier controller, or two switches.
         """
-        self._rectifier, self._sunspec, self._capabilities = None, [], None
+        self._rectifier, self._sunspec, self._switch, self._capabilities = None, [], None, None
         for spec in self._spec.devices:
-            device = Device(spec.name, self._connection(spec), spec.unit, self._patience)
-            if spec.kind == "profile":
+            # What a switch does not answer at once is not known; asking again would only hold up the scan.
+            patience = Patience(retries=0) if spec.kind == "switch" else self._patience
+            device = Device(spec.name, self._connection(spec), spec.unit, patience)
+            if spec.kind == "switch":
+                if self._switch is not None:
+                    raise DeviceError(spec.name, "a second transfer switch")
+                self._switch = SwitchInputs.alone(device, load_profile(spec.profile))
+            elif spec.kind == "profile":
                 if self._rectifier is not None:
                     raise DeviceError(spec.name, "a second rectifier controller")
                 self._rectifier = _rectifier(device, load_profile(spec.profile))
@@ -184,6 +193,8 @@ class ModbusSitePort:
         if self._rectifier is None:
             raise DeviceError("site", "no rectifier controller in the device list")
         profile = self._rectifier.profile
+        if self._switch is None and set(SWITCH) <= set(profile.points):
+            self._switch = SwitchInputs(self._rectifier.device, profile)
         covered = set(profile.points)
         for held_models in self._sunspec:
             held_models.plan = plan_reads(held_models.models, covered)
@@ -198,6 +209,7 @@ class ModbusSitePort:
             max_v=self._spec.max_v,
             rectifier_limit_w=self._spec.rectifier_limit_w,
             frequency_step_hz=self._frequency_step_hz(),
+            transfer_switch=self._switch is not None,
         )
 
     def _connection(self, spec: DeviceSpec) -> Connection:
@@ -229,7 +241,10 @@ class ModbusSitePort:
                 # The rectifier controller comes first; a SunSpec device fills what it does not measure.
                 if values.get(name) is None:
                     values[name] = value
-        return assemble(values, words.get("alarms", ()))
+        return replace(assemble(values, words.get("alarms", ())), switch=await self.read_switch())
+
+    async def read_switch(self) -> SwitchReading | None:
+        return None if self._switch is None else await self._switch.read()
 
     async def _scan_rectifier(self) -> tuple[dict[str, float | None], dict[str, tuple[str, ...]]]:
         rectifier = self._need_rectifier()

@@ -9,6 +9,7 @@ from edge.simulator.modbus_server import SiteDevices
 from edge.simulator.plant import Plant
 from edge.simulator.sensors import Sensors
 from edge.simulator.surroundings import Surroundings
+from edge.simulator.transfer_switch import NO_FAULT, TransferSwitches
 
 FaultKind = Literal[
     "mains_outage",
@@ -29,6 +30,12 @@ FaultKind = Literal[
     "reboot",  # value: seconds away; it cannot be taken back
     "local_lock",
     "genset_fails",
+    "switch_open",  # not a fault: on opens the transfer switch's pole, off closes it
+    "switch_stuck",  # the pole stays where it is
+    "switch_contradicts",  # value: 1 both contacts are set, 0 neither
+    "switch_lies",  # value: 1 both contacts agree that it is open, 0 that it is closed
+    "switch_stale",  # its inputs are looked at no more: contacts and counter stand still
+    "switch_lost",  # its inputs do not answer
     "grid_frequency",  # value: Hz; not a fault of the site, but set the same way
 ]
 
@@ -62,6 +69,8 @@ def put(fault: Fault, plant: Plant, sensors: Sensors, devices: SiteDevices, arou
         _put_on_link(fault, around)
     elif fault.kind.startswith("modbus_"):
         _put_on_wire(fault, devices)
+    elif fault.kind.startswith("switch_"):
+        _put_on_switch(fault, plant.switches)
     elif fault.kind == "stuck_sensor":
         _stick(fault, sensors)
     elif fault.kind == "clock_skew":
@@ -70,6 +79,25 @@ def put(fault: Fault, plant: Plant, sensors: Sensors, devices: SiteDevices, arou
         around.reboot(5.0 if fault.value is None else fault.value)
     else:
         _put_in_plant(fault, plant)
+
+
+def _put_on_switch(fault: Fault, switches: TransferSwitches) -> None:
+    k = fault.site
+    claim = int(fault.value or 0)
+    match fault.kind:
+        case "switch_open":
+            switches.operate(k, opens=fault.on)
+        case "switch_stuck":
+            switches.stuck[k] = fault.on
+        case "switch_contradicts":
+            switches.says_open[k] = switches.says_closed[k] = claim if fault.on else NO_FAULT
+        case "switch_lies":
+            switches.says_open[k] = claim if fault.on else NO_FAULT
+            switches.says_closed[k] = 1 - claim if fault.on else NO_FAULT
+        case "switch_stale":
+            switches.stale[k] = fault.on
+        case _:
+            switches.lost[k] = fault.on
 
 
 def _put_in_plant(fault: Fault, plant: Plant) -> None:

@@ -13,7 +13,7 @@ from edge.modbus.site_port import DeviceSpec, PortSpec
 from edge.simulator.battery import Floats
 from edge.simulator.faults import Fault, TimedFault, put
 from edge.simulator.load import LoadModel
-from edge.simulator.modbus_server import InProcessLink, SiteDevices
+from edge.simulator.modbus_server import SWITCH_PROFILE, InProcessLink, SiteDevices
 from edge.simulator.plant import Plant
 from edge.simulator.plant_state import Drive
 from edge.simulator.registers import RECTIFIER_UNIT
@@ -21,6 +21,7 @@ from edge.simulator.sensors import Sensors
 from edge.simulator.site_spec import PlantSettings, SiteSpec
 from edge.simulator.sunspec_registers import SUNSPEC_UNIT
 from edge.simulator.surroundings import Surroundings
+from edge.simulator.switch_registers import SWITCH_UNIT
 
 PROFILES = {"fine": "example_fine", "coarse": "example_coarse"}
 
@@ -174,18 +175,30 @@ class FleetSimulation:
 
 def port_spec(spec: SiteSpec, settings: PlantSettings, *, port: int = 0) -> PortSpec:
     """Return a simulated site's device list as a gateway's file would hold it."""
-    return PortSpec(
-        devices=[
+    devices = [
+        DeviceSpec(
+            name="rectifier",
+            kind="profile",
+            unit=RECTIFIER_UNIT,
+            host="127.0.0.1",
+            port=port,
+            profile=PROFILES[spec.controller],
+        ),
+        DeviceSpec(name="meters", kind="sunspec", unit=SUNSPEC_UNIT, host="127.0.0.1", port=port),
+    ]
+    if spec.transfer_switch:
+        devices.append(
             DeviceSpec(
-                name="rectifier",
-                kind="profile",
-                unit=RECTIFIER_UNIT,
+                name="transfer switch",
+                kind="switch",
+                unit=SWITCH_UNIT,
                 host="127.0.0.1",
                 port=port,
-                profile=PROFILES[spec.controller],
-            ),
-            DeviceSpec(name="meters", kind="sunspec", unit=SUNSPEC_UNIT, host="127.0.0.1", port=port),
-        ],
+                profile=SWITCH_PROFILE,
+            )
+        )
+    return PortSpec(
+        devices=devices,
         float_v=spec.float_v,
         max_v=spec.max_v,
         backstop_v=settings.backstop_v,

@@ -15,7 +15,7 @@ from pymodbus.server import ModbusSerialServer, ModbusTcpServer, ModbusTlsServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from edge.modbus.client import NoAnswerError, RefusedError
-from edge.modbus.profile import Profile
+from edge.modbus.profile import Profile, load_profile
 from edge.simulator.modbus_tcp import SiteProtocol
 from edge.simulator.plant import Plant
 from edge.simulator.registers import (
@@ -27,8 +27,10 @@ from edge.simulator.registers import (
 )
 from edge.simulator.sensors import Sensors
 from edge.simulator.sunspec_registers import SUNSPEC_UNIT, SunspecRegisters
+from edge.simulator.switch_registers import SWITCH_UNIT, SwitchRegisters
 
 _READS = frozenset({3, 4})
+SWITCH_PROFILE = "example_switch"
 
 
 class Registers(Protocol):
@@ -48,6 +50,9 @@ class SiteDevices:
         self.rectifier = RectifierRegisters(site, plant, sensors, profile)
         self.sunspec = SunspecRegisters(site, plant, sensors)
         self.units: dict[int, Registers] = {RECTIFIER_UNIT: self.rectifier, SUNSPEC_UNIT: self.sunspec}
+        if plant.specs[site].transfer_switch:
+            inputs = load_profile(SWITCH_PROFILE)
+            self.units[SWITCH_UNIT] = SwitchRegisters(site, plant.switches, inputs)
         self.delay_s = 0.0  # a fault: before every answer
         self._answering = asyncio.Event()
         self._answering.set()

@@ -36,6 +36,8 @@ class Energy:
     inverter_loss: Floats
     pv: Floats
     load: Floats
+    island: Floats  # given to the isolated section behind an open transfer switch
+    backfed: Floats  # fed into a utility section without mains: must stay zero
     battery: Floats  # at the terminals
     battery_loss: Floats
     unserved: Floats
@@ -103,6 +105,8 @@ class State:
     genset_run_s: Floats
     fuel_l: Floats
     inverter_w: Floats
+    island_w: Floats  # of the inverter's power, what the isolated section takes, zero or more
+    backfed_w: Floats  # and what goes into a dead utility section
     cabinet_c: Floats
     ambient_c: Floats
     mains: Bools

@@ -63,6 +63,7 @@ class Sensors:
         string_a = st.string_a * self._gain_a + 0.15 * self._noise.standard_normal(st.string_a.shape)
         string_a *= self._plant.installed
         battery_w = st.string_a.sum(axis=1) * st.bus_v
+        live = st.mains | (st.backfed_w > 0.0)  # what stands at the utility's terminals, whoever put it there
         values = {
             "bus_v": bus_v,
             "battery_a": string_a.sum(axis=1),
@@ -72,12 +73,12 @@ class Sensors:
             "soh_frac": self._plant.site_soh_frac(),
             "battery_c": st.battery_c + self._temperature_offset[0] + 0.05 * white[3],
             "ambient_c": st.ambient_c + self._temperature_offset[1] + 0.05 * white[4],
-            "mains_ok": st.mains.astype(np.float64),
+            "mains_ok": live.astype(np.float64),
             "local_lock": self._plant.hardware.local_lock.astype(np.float64),
             "rectifier_modules_ok": self._plant.modules_ok().astype(np.float64),
             "fuel_frac": self._fuel_frac(),
-            "grid_v": np.where(st.mains, 230.0 + 0.5 * white[5], 0.0),
-            "grid_hz": np.where(st.mains, self._plant.hardware.grid_hz + 0.003 * white[6], 0.0),
+            "grid_v": np.where(live, 230.0 + 0.5 * white[5], 0.0),
+            "grid_hz": np.where(live, self._plant.hardware.grid_hz + 0.003 * white[6], 0.0),
             "revert_left_s": np.ceil(self._plant.commands.revert_s),
             "alarms": self._alarm_bits(),
         }

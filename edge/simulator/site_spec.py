@@ -23,6 +23,8 @@ class SiteSpec:
     pv_rated_w: float = 0.0
     inverter_w: float = 0.0  # AC rating of a bidirectional inverter, 0 for none
     inverter_models: Literal["modern", "older"] = "modern"  # SunSpec 701 and 704, or 124
+    transfer_switch: bool = False  # between the inverter and the utility, its contacts read back
+    island_w: float = 0.0  # AC load of the isolated section that the inverter feeds while the switch is open
     genset_w: float = 0.0  # AC rating, 0 for none
     fuel_l: float = 0.0  # tank, full at the start
     latitude: float = 45.46

@@ -221,7 +221,7 @@ async def test_mains_loss_gives_the_battery_back_within_a_second(tmp_path: Path)
         await made.step(count=10)
         made.fleet.put(Fault(site=0, kind="mains_outage"))
         await made.step()
-        assert made.core.in_outage
+        assert made.core.condition.in_outage
         assert made.last_ack().verdict is AckVerdict.EXPIRED
         assert made.last_ack().reason == "outage"
         assert made.fleet.plant.commands.rectifier_v[0] == pytest.approx(54.4)
@@ -507,6 +507,6 @@ async def test_mains_loss_is_seen_between_control_steps(tmp_path: Path) -> None:
         while made.fleet.plant.commands.rectifier_v[0] < 54.39 and monotonic() - cut_s < 3.0:
             await asyncio.sleep(0.005)
         assert monotonic() - cut_s <= 1.0
-        assert core.in_outage
+        assert core.condition.in_outage
         task.cancel()
         await asyncio.wait([task])

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace as alter
 
-from edge.gateway.check import check_reserves
+from edge.gateway.check_devices import check_reserves
 from edge.gateway.frequency import (
     FastPath,
     NoReserve,

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace as alter
 
-from edge.gateway.check import check_own_rules
+from edge.gateway.check_devices import check_own_rules
 from edge.gateway.local import (
     CompensationRule,
     Local,
@@ -228,7 +228,7 @@ async def test_a_fleet_stop_an_outage_and_a_lock_end_what_the_site_does_for_itse
         assert made.trace[-1][1] < -1500.0
         made.fleet.put(Fault(site=0, kind="mains_outage"))
         await made.step(count=2)
-        assert made.core.in_outage
+        assert made.core.condition.in_outage
         assert made.fleet.plant.commands.rectifier_v[0] == pytest.approx(54.4)
         made.fleet.put(Fault(site=0, kind="mains_outage", on=False))
         await made.step(count=30)

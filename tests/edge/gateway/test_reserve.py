@@ -206,7 +206,7 @@ async def test_mains_loss_ends_a_reserve_and_gives_the_battery_back(tmp_path: Pa
         await made.tick(10.0)
         made.fleet.put(Fault(site=0, kind="mains_outage"))
         await made.tick(1.0)
-        assert made.core.in_outage
+        assert made.core.condition.in_outage
         assert made.last_ack().reason == "outage"
         assert made.core.duties == ()
         assert made.fleet.plant.commands.rectifier_v[0] == pytest.approx(54.4)

@@ -5,7 +5,7 @@ from importlib.resources import files
 import pytest
 
 from edge.modbus.port import WriteRefusedError
-from edge.modbus.profile import SIGNED, ProfileError, load_profile, parse_profile
+from edge.modbus.profile import SIGNED, SWITCH, ProfileError, load_profile, parse_profile
 from edge.modbus.writable import WRITABLE, check_writable
 
 GOOD = """
@@ -41,11 +41,16 @@ def test_a_limit_that_outlives_the_gateway_makes_the_device_monitored_only() -> 
     assert not parse_profile(text.replace("limits_revert: true", "limits_revert: false")).can_revert
 
 
-def test_two_profiles_are_shipped() -> None:
-    assert SHIPPED == ["example_coarse", "example_fine"]
+CONTROLLERS = [name for name in SHIPPED if name != "example_switch"]
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+def test_two_controllers_and_a_switch_are_shipped() -> None:
+    assert SHIPPED == ["example_coarse", "example_fine", "example_switch"]
+    assert set(load_profile("example_switch").points) == set(SWITCH)
+    assert not any(point.writable for point in load_profile("example_switch").points.values())
+
+
+@pytest.mark.parametrize("name", CONTROLLERS)
 def test_a_shipped_profile_reverts_and_proves_the_sign_of_every_signed_point(name: str) -> None:
     profile = load_profile(name)
     assert profile.can_revert
@@ -96,9 +101,9 @@ def test_a_broken_rule_is_named(old: str, new: str, says: str) -> None:
         parse_profile(GOOD.replace(old, new))
 
 
-@pytest.mark.parametrize("point", ["lvd_v", "boost_v", "mains_ok"])
+@pytest.mark.parametrize("point", ["lvd_v", "boost_v", "mains_ok", "switch_open", "switch_closed"])
 def test_a_profile_cannot_make_a_threshold_or_boost_writable(point: str) -> None:
-    unit = "bit" if point == "mains_ok" else "V"
+    unit = "V" if point in {"lvd_v", "boost_v"} else "bit"
     line = (
         f"  {point}: {{address: 30, type: uint16, scale: 0.01, unit: {unit}, access: rw, min: 40, max: 50}}\n"
     )

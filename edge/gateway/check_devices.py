@@ -1,0 +1,152 @@
+"""The field side of `cellwatt-gateway --check`: each device tried with reads only, and what it cannot do for the file."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+
+from edge.gateway.config import ConfigError, GatewayFile, SiteConfig
+from edge.gateway.frequency import FastPath, offered
+from edge.gateway.limits import ExportRule
+from edge.gateway.process import port_spec
+from edge.modbus.port import Capabilities, DeviceError, FieldSample, SwitchReading
+from edge.modbus.site_port import ModbusSitePort
+from telemetry.model.clock import wall_clock
+
+_BETWEEN_LOOKS_S = 0.6  # a switch's inputs are looked at twice a second or more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was tried: `fix` is empty where it is in order."""
+
+    what: str
+    found: str
+    fix: str = ""
+
+
+async def check_devices(file: GatewayFile) -> list[Finding]:
+    """Try each device with reads only."""
+    try:
+        port = ModbusSitePort(port_spec(file))
+    except ConfigError as error:
+        return [Finding(what="devices", found=str(error), fix="correct the devices section")]
+    try:
+        await port.open()
+        sample = await port.read()
+        mains = await port.read_mains()
+        await asyncio.sleep(_BETWEEN_LOOKS_S)
+        again = await port.read_switch()
+    except DeviceError as error:
+        fix = "check cabling, address, unit and profile of the device that is named"
+        return [Finding(what="devices", found=str(error), fix=fix)]
+    finally:
+        await port.close()
+    capabilities = port.capabilities
+    found = f"bus {sample.bus_v:.2f} V, load {sample.load_w:.0f} W, mains {'present' if mains else 'absent'}"
+    findings = [Finding(what="devices", found=found)]
+    if not capabilities.can_revert:
+        fix = "use a controller with a revert timer or watchdog; until then the site is monitored only"
+        findings.append(Finding(what="revert timer", found="none", fix=fix))
+    if sample.soc_frac is None or sample.battery_c is None:
+        fix = "give a device that reports SoC and battery temperature: without them every schedule is refused"
+        findings.append(Finding(what="battery", found="SoC or temperature is not measured", fix=fix))
+    if file.site.shed.loads and sample.load_shed is None:
+        fix = "use a profile with a writable load_shed point, or remove site.shed.loads: no load can be shed"
+        findings.append(Finding(what="load shedding", found="the controller has no load_shed point", fix=fix))
+    if file.site.limits.export is not None and not capabilities.inverter:
+        fix = "list the inverter under devices with inverter_w, or remove site.limits.export"
+        findings.append(Finding(what="export", found="declared, but no inverter answers", fix=fix))
+    findings += check_switch(
+        file.site.limits.export,
+        (sample.switch, again),
+        wall_clock().now(),
+        listed=capabilities.transfer_switch,
+    )
+    findings += check_own_rules(file.site, sample)
+    findings.append(check_reserves(file.site.fast, capabilities))
+    if sample.alarms:
+        fix = "clear the alarms at the cabinet"
+        findings.append(Finding(what="alarms", found=", ".join(sample.alarms), fix=fix))
+    return findings
+
+
+def check_switch(
+    export: ExportRule | None,
+    looks: tuple[SwitchReading | None, SwitchReading | None],
+    now: datetime,
+    *,
+    listed: bool,
+) -> list[Finding]:
+    """Say where the transfer switch stands, by two looks, and what an export in an outage lacks."""
+    island = None if export is None else export.island
+    if not listed and island is None:
+        return []
+    what, (first, second) = "transfer switch", looks
+    if not listed:
+        fix = "list it under devices (kind: switch), or remove site.limits.export.island: nothing is exported"
+        return [Finding(what=what, found="declared, but no device reads it back", fix=fix)]
+    if first is None or second is None:
+        fix = (
+            "check cabling, address, unit and profile of the switch's inputs: until then nothing is exported"
+        )
+        return [Finding(what=what, found="it does not answer", fix=fix)]
+    findings = []
+    if first.looks == second.looks:
+        fix = "the input module must count its looks at the contacts, at least two a second"
+        findings.append(Finding(what=what, found="its counter of looks stands still", fix=fix))
+    if second.open_contact == second.closed_contact:
+        fix = "check both auxiliary contacts: exactly one of them must be set"
+        findings.append(Finding(what=what, found="its contacts contradict each other", fix=fix))
+    for name, until in (
+        ()
+        if island is None
+        else (
+            ("connection agreement", island.agreement_expires_at),
+            ("switching authority", island.authority_expires_at),
+        )
+    ):
+        if now >= until:
+            fix = "renew it and write its end into site.limits.export.island, or remove the section"
+            findings.append(Finding(what=name, found=f"ended at {until.isoformat()}", fix=fix))
+    return findings or [Finding(what=what, found="open" if second.open_contact else "closed")]
+
+
+def check_own_rules(site: SiteConfig, sample: FieldSample) -> list[Finding]:
+    """Say which of the site's own rules lack a measurement or a register: they would do nothing."""
+    local, strings = site.local, site.limits.parallel_strings
+    phases = local.modules is not None and bool(local.modules.phases)
+    checks = [
+        (local.import_peak is not None and sample.grid_w is None, "import_peak", "the import (grid_w)"),
+        (local.self_consumption is not None and sample.pv_w is None, "self_consumption", "the sun (pv_w)"),
+        (
+            local.self_consumption is not None and sample.rectifier_w is None,
+            "self_consumption",
+            "the rectifier's output (rectifier_w)",
+        ),
+        (local.modules is not None and sample.modules_off is None, "modules", "the modules_off register"),
+        (phases and len(sample.phase_w) != 3, "local.modules.phases", "the power of three phases"),
+        (strings > len(sample.string_a), "limits.parallel_strings", "each string's current"),
+    ]
+    return [
+        Finding(
+            what="own rules",
+            found=f"{rule}: no device has {lacks}",
+            fix=f"use a profile or meter that has it, or remove site.{rule if '.' in rule else 'local.' + rule}",
+        )
+        for broken, rule, lacks in checks
+        if broken
+    ]
+
+
+def check_reserves(fast: FastPath | None, capabilities: Capabilities) -> Finding:
+    """Say which reserve products the hardware can meet, and why it cannot meet the others."""
+    found = offered(fast, capabilities)
+    can = [name for name, reason in found.items() if reason is None]
+    cannot = [f"{name}: {reason}" for name, reason in found.items() if reason is not None]
+    if fast is None:
+        return Finding(what="reserves", found="none: no fast frequency meter is declared (site.fast)")
+    text = f"{', '.join(can) or 'none'}; not offered: {', '.join(cannot) or 'none'}"
+    fix = "" if can else "declare what commissioning measured, or remove site.fast"
+    return Finding(what="reserves", found=text, fix=fix)
