@@ -1,9 +1,10 @@
 """The simulated fleet that the agent is asked about in its evaluation: eight sites on two feeders, one morning in March.
 
-It is 09:00 in Rome, 08:00 UTC, on 10 March 2026. One site is offline and one has an open door.
+It is 09:00 in Rome, 08:00 UTC, on 10 March 2026. One site is offline, one has an open door, and the mains
+of one are likely to fail tomorrow.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
@@ -22,7 +23,10 @@ NOW = datetime(2026, 3, 10, 8, 0, tzinfo=UTC)
 ZONE = "Europe/Rome"
 SITES, FEEDERS = 8, 2
 OFFLINE, DOOR = 2, 4  # which sites, counted from zero, are not well
-FLEET_TOOLS = frozenset({"fleet_state", "site_state", "site_autonomy", "forecast", "incidents"})
+LIKELY = 6  # whose mains are likely to fail tomorrow
+FLEET_TOOLS = frozenset(
+    {"fleet_state", "site_state", "site_autonomy", "forecast", "pv", "outage_risk", "incidents"}
+)
 """Tools that need nothing but the fleet; the others read the database and are scored by the call alone."""
 
 
@@ -65,6 +69,9 @@ def evaluation_deps(fleet: Fleet) -> Deps:
     async def open_incidents() -> Sequence[Incident]:
         return (_incident(list(fleet.limits.sites)[DOOR]),)
 
+    async def chances(names: Sequence[SiteId], _: datetime) -> Mapping[str, float]:
+        return {name: 0.4 if number == LIKELY else 0.02 for number, name in enumerate(names)}
+
     def tier(_plan: Plan, _fleet: Fleet) -> ApprovalTier | None:
         return None
 
@@ -80,6 +87,7 @@ def evaluation_deps(fleet: Fleet) -> Deps:
         dispatch=cast("DispatchStore", None),
         check=lambda plan, known, now: validate(plan, known.state, known.limits, now),
         tier=tier,
+        outage_chances=chances,
     )
 
 

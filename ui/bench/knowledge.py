@@ -141,6 +141,8 @@ async def _times(
             done = await _ask(library, everything, method)
             figures[f"knowledge_large_{method.value}_p95_ms"] = _p95_ms(done.seconds)
             figures[f"knowledge_large_{method.value}_p50_ms"] = float(np.median(done.seconds)) * 1e3
+            # How often the page is still among the first three, though made-up passages lie all around it.
+            figures[f"knowledge_large_{method.value}_hit3_frac"] = score(everything, done.found).hit_at_3
         begun = perf_counter()
         for question in everything:
             embedder.embed([question.ask])
