@@ -1,6 +1,8 @@
 """Chat: ask and act."""
 
+import time
 from collections.abc import Iterable
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import streamlit as st
@@ -10,6 +12,7 @@ from ui.console.api_client import ApiError, Doc
 from ui.console.asking import keep_fresh
 from ui.console.chat_steps import show_steps
 from ui.console.desk import Desk, asked_for, go_to, in_words, problems_shown
+from ui.console.following import Following
 from ui.console.formats import harmless, moment, span, words, zone_of
 from ui.console.header import show_header
 from ui.console.plan_card import show_plan_card
@@ -18,10 +21,10 @@ from ui.console.plan_charts import alternative_rows
 from ui.console.tables import show_rows
 from ui.console.transcript import Entry, at_work, card_wanted, planner_of, transcript
 
-_AT_WORK_S, _AT_REST_S = 1, 5
+_STREAMED_S, _AT_WORK_S, _AT_REST_S = 0.5, 1, 5
 _MOST_TITLE = 80
 _THREADS = 40
-_EVENTS = "cellwatt_events"
+_FOLLOWING, _DETAIL = "cellwatt_following", "cellwatt_thread"
 
 
 def show_chat(desk: Desk) -> None:
@@ -37,9 +40,13 @@ def show_chat(desk: Desk) -> None:
     with problems_shown():
         thread_id = _choose(desk)
         if thread_id:
-            doing = at_work(desk.api.get(f"/v1/threads/{thread_id}")["commands"], events_of(desk, thread_id))
-            busy = doing is not None
-            keep_fresh(_thread, _AT_WORK_S if busy else _AT_REST_S, desk, thread_id, busy)
+            follow = following(desk, thread_id)
+            st.session_state.pop(_DETAIL, None)  # something was said, or the page was opened
+            events = follow.events()
+            busy = at_work(_detail(desk, thread_id, len(events))["commands"], events) is not None
+            # What the stream brought is here already; only what has to be asked for is worth waiting for.
+            at_work_s = _STREAMED_S if follow.standing else _AT_WORK_S
+            keep_fresh(_thread, at_work_s if busy else _AT_REST_S, desk, thread_id, busy)
         else:
             _suggest(desk)
     if not desk.may("operator"):
@@ -139,25 +146,32 @@ def _say(desk: Desk, thread_id: str, text: str) -> None:
     st.rerun()
 
 
-def events_of(desk: Desk, thread_id: str) -> list[Doc]:
-    """Return a thread's events; only those that are new are asked for."""
-    kept: dict[str, list[Doc]] = st.session_state.setdefault(_EVENTS, {})
-    if thread_id not in kept:
-        kept.clear()
-    events = kept.setdefault(thread_id, [])
-    while True:
-        after = events[-1]["event_no"] if events else 0
-        fresh = desk.api.get(f"/v1/threads/{thread_id}/events", after=after)["events"]
-        events.extend(fresh)
-        if not fresh:
-            return events
+def following(desk: Desk, thread_id: str) -> Following:
+    """Return what follows a thread for this page; the thread before is left."""
+    found: Following | None = st.session_state.get(_FOLLOWING)
+    if found is None or found.thread_id != thread_id or found.api is not desk.api:
+        if found is not None:
+            found.leave()
+        found = st.session_state[_FOLLOWING] = Following(desk.api, thread_id)
+    return found
+
+
+def _detail(desk: Desk, thread_id: str, seen: int) -> Doc:
+    """Return a thread with its commands, as of the last event; without one, of a few seconds ago."""
+    kept: Any = st.session_state.get(_DETAIL)
+    if kept is not None and kept[0] == (thread_id, seen) and time.monotonic() - kept[1] < _AT_REST_S:
+        found: Doc = kept[2]
+        return found
+    found = desk.api.get(f"/v1/threads/{thread_id}")
+    st.session_state[_DETAIL] = ((thread_id, seen), time.monotonic(), found)
+    return found
 
 
 def _thread(desk: Desk, thread_id: str, busy: bool) -> None:
     """Draw what has been said; when work begins or ends, the page takes up the other pace."""
     with problems_shown():
-        detail = desk.api.get(f"/v1/threads/{thread_id}")
-        events = events_of(desk, thread_id)
+        events = following(desk, thread_id).events()
+        detail = _detail(desk, thread_id, len(events))
         entries = transcript(detail["commands"], events)
         if not entries:
             st.info(texts.CHAT_NOTHING_YET, icon=":material/hourglass_empty:")
