@@ -13,6 +13,7 @@ from agents.policy import LABEL
 from agents.questions import FinalAnswer, ask_again, ask_tool, ask_topic
 from agents.state import State, Step
 from agents.steps import call, choose, noted, show
+from tools.errors import ToolInputError
 from tools.goal import PlanGoal
 
 _NOTHING_LEFT = "I have no tool result that would support an answer."
@@ -30,7 +31,7 @@ async def converse(state: State, runtime: Runtime[AgentDeps]) -> State:
         "now": now.isoformat(),
         "earliest_start": earliest.isoformat(),
         "time_zone": next((site.time_zone for site in fleet.limits.sites.values()), "UTC"),
-        "history": state.get("history", [])[-6:],
+        "history": state.get("history", []),  # shortened already: a summary, then the last turns
         "feeder_ids": _named_first(fleet.limits.feeders, state["request"], 50),
         "site_ids": _named_first(fleet.limits.sites, state["request"], 100),
         "done": steps,
@@ -39,7 +40,7 @@ async def converse(state: State, runtime: Runtime[AgentDeps]) -> State:
     if not topic:
         choice = await choose(ask_topic(facts), deps)
         return {"stage": "looked", "topic": choice.name, "planner": choice.label, "notes": noted(choice)}
-    used = {step["tool"] for step in steps}
+    used = used_up(steps)
     choice = await choose(ask_tool(facts, topic, used, fleet, earliest), deps)
     out: State = {"planner": choice.label, "notes": noted(choice)}
     if isinstance(choice.option, FinalAnswer):
@@ -54,6 +55,18 @@ async def converse(state: State, runtime: Runtime[AgentDeps]) -> State:
             "why": choice.option.why,
         }
     return {**out, "stage": "looked", "steps": [await call(choice.name, choice.option, deps)]}
+
+
+def used_up(steps: Iterable[Step]) -> set[str]:
+    """Return the tools that may not be called again: each once, and once more where its arguments were wrong."""
+    again: dict[str, int] = {}
+    used: set[str] = set()
+    for step in steps:
+        tool = step["tool"]
+        again[tool] = again.get(tool, 0) + 1
+        if step.get("error", {}).get("kind") != ToolInputError.kind or again[tool] > 1:
+            used.add(tool)
+    return used
 
 
 def _named_first(names: Iterable[str], text: str, most: int) -> list[str]:

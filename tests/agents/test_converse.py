@@ -1,8 +1,10 @@
 """A chat turn with a language model behind HTTP: tool set, tool, answer; what no tool said does not reach the operator."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
+from agents.converse import used_up
 from agents.model_client import Endpoint, EndpointModel, WithFallback
 from agents.policy import PolicyPlanner
 from tests.agents.harness import Bench, bench_over
@@ -92,6 +94,48 @@ async def test_when_the_endpoint_dies_in_the_middle_the_policy_planner_ends_the_
         assert message["notes"] == [
             "language model scripted: the endpoint answered 503; the policy planner (no language model) took over"
         ]
+
+
+async def test_the_same_tool_may_be_called_once_more_after_wrong_arguments_and_not_after_that(
+    database: Database,
+) -> None:
+    async with bench_over(database) as bench:
+        wrong = Call("site_autonomy", {"site_id": "cbs-77"})
+        message, server = await turn(bench, "How long?", WATCH, wrong, LOOK, final("cbs-0001 lasts 8 h."))
+        assert message["text"] == "cbs-0001 lasts 8 h."
+        offered = [{tool["function"]["name"] for tool in asked["tools"]} for asked in server.requests]
+        assert ["site_autonomy" in names for names in offered[1:]] == [True, True, False]
+
+
+def test_only_wrong_arguments_leave_a_tool_its_second_call() -> None:
+    wrong = {"tool": "forecast", "error": {"kind": "input", "message": "no such site"}}
+    assert used_up([wrong]) == set()
+    assert used_up([wrong, wrong]) == {"forecast"}
+    assert used_up([{"tool": "forecast", "error": {"kind": "unavailable", "message": "none"}}]) == {
+        "forecast"
+    }
+    assert used_up([wrong, {"tool": "incidents", "result": {}}]) == {"incidents"}
+
+
+async def test_a_long_thread_reaches_the_model_as_a_summary_and_the_last_turns(database: Database) -> None:
+    async with bench_over(database) as bench:
+        for number in range(1, 6):
+            say(bench, f"How long does cbs-000{number} last?")
+            await once(a_loop(bench))
+            bench.clock.at += timedelta(minutes=1)
+        bench.sql("DELETE FROM thread_event WHERE kind <> 'message'")
+        async with openai_server(WATCH, LOOK, final("cbs-0001 lasts 8 h.")) as server:
+            endpoint = EndpointModel(Endpoint(base_url=server.base_url, api_key="k", model="scripted"))
+            model = WithFallback(primary=endpoint, fallback=PolicyPlanner(), timeout=timedelta(seconds=5))
+            say(bench, "And the first one?")
+            await once(a_loop(bench, model=model))
+            await endpoint.close()
+        facts = json.loads(server.requests[0]["messages"][1]["content"].partition("\n")[2])
+        # Five questions and five answers: four turns are summed up, six are kept.
+        assert [one["who"] for one in facts["history"]] == ["summary", *(["operator", "agent"] * 3)]
+        assert facts["history"][0]["text"].startswith(
+            "Before that, 4 turns. They spoke of cbs-0001, cbs-0002."
+        )
 
 
 async def test_a_wrong_argument_comes_back_as_an_error_that_the_model_can_mend(database: Database) -> None:
