@@ -20,6 +20,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _GRID = 2000  # table cells between SoC 0 and 1
+_GASSING_DOUBLES_C = 10.0  # [I]
+_GASSING_DOUBLES_V = 0.05  # V/cell [I]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,8 @@ class Chemistry:
     cold_rise_per_c: float  # relative resistance rise per degC below 25
     aged_rise: float  # relative resistance rise per unit of lost SoH
     counter_v_per_c: float  # V/cell per degC above 25 on the charge curve
+    float_a_per_ah: float  # gassing that keeps a full string full, at 25 degC and `float_cell_v`
+    float_cell_v: float
     self_discharge_per_month: float  # share of capacity, 25 degC, doubling per 10 degC
     calendar_fade_per_year: float  # SoH at the reference temperature
     calendar_c: float  # reference temperature
@@ -103,6 +107,8 @@ LFP = Chemistry(
     cold_rise_per_c=0.02,
     aged_rise=2.0,
     counter_v_per_c=0.0,
+    float_a_per_ah=0.0,
+    float_cell_v=3.40,
     self_discharge_per_month=0.02,
     calendar_fade_per_year=0.015,
     calendar_c=25.0,
@@ -157,6 +163,8 @@ VRLA = Chemistry(
     cold_rise_per_c=0.012,
     aged_rise=3.0,
     counter_v_per_c=-0.005,  # the reason for -5 mV/degC/cell charge compensation (Mastervolt)
+    float_a_per_ah=0.0005,  # 0.5 mA/Ah, of published 0.3 to 1 for absorbed glass mat [R]
+    float_cell_v=2.25,
     self_discharge_per_month=0.03,
     calendar_fade_per_year=0.02,  # 20 % in 10 years at 20 degC
     calendar_c=20.0,
@@ -255,6 +263,9 @@ class Cells:
     cold_rise_per_c: Floats
     aged_rise: Floats
     counter_v_per_c: Floats
+    series_cells: Floats  # cells in series
+    float_a: Floats  # gassing at 25 degC and `float_v`
+    float_v: Floats
     self_discharge_per_s: Floats
     calendar_fade_per_s: Floats
     calendar_c: Floats
@@ -286,6 +297,9 @@ def spread(chem: Ints, rated_ah: Floats) -> Cells:
         cold_rise_per_c=of("cold_rise_per_c"),
         aged_rise=of("aged_rise"),
         counter_v_per_c=of("counter_v_per_c") * cells,
+        series_cells=cells,
+        float_a=of("float_a_per_ah") * rated_ah,
+        float_v=of("float_cell_v") * cells,
         self_discharge_per_s=of("self_discharge_per_month") / (30.0 * 86400.0),
         calendar_fade_per_s=of("calendar_fade_per_year") / (365.0 * 86400.0),
         calendar_c=of("calendar_c"),
@@ -311,6 +325,19 @@ def resistance_ohm(cells: Cells, soc_frac: Floats, battery_c: Floats, soh_frac: 
     empty = 1.0 + cells.low_soc_rise * np.exp(-np.maximum(soc_frac, 0.0) / 0.08)
     cold = 1.0 + cells.cold_rise_per_c * np.clip(25.0 - battery_c, -15.0, 60.0)
     return cells.ohm * empty * cold * (1.0 + cells.aged_rise * (1.0 - soh_frac))
+
+
+def gassing(cells: Cells, volts: Floats, battery_c: Floats) -> tuple[Floats, Floats]:
+    """Return the current that a string turns into gas and heat at a voltage, A, and its slope, A/V.
+
+    Source:
+        Shape [I]: the rate of a chemical reaction doubles with 10 degC, and with 50 mV per cell, so that the
+        -5 mV/degC/cell of the compensation (Mastervolt) holds it where it is.
+    """
+    step_v = _GASSING_DOUBLES_V * cells.series_cells
+    doublings = (battery_c - 25.0) / _GASSING_DOUBLES_C + (volts - cells.float_v) / step_v
+    amps = cells.float_a * 2.0 ** np.minimum(doublings, 12.0)
+    return amps, amps * np.log(2.0) / step_v
 
 
 def fade_frac(cells: Cells, moved_ah: Floats, battery_c: Floats, dt_s: float) -> Floats:

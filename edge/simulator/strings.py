@@ -23,6 +23,7 @@ from edge.simulator.plant_state import (
 from edge.simulator.site_spec import PlantSettings, SiteSpec
 
 _NO_CHARGE_V = 1e6
+_LAST_FRAC = 0.005  # of the capacity, over which a full string ceases to store [I]
 
 
 class Strings:
@@ -37,6 +38,7 @@ class Strings:
         self.installed: Bools = np.array([[k < spec.strings for k in range(most)] for spec in specs])
         self.cells = battery.spread(chem, rated)
         self.tables = battery.tabulate()
+        self._gasses: Bools = self.cells.float_a > 0.0
 
     def bind(self, state: State, hardware: Hardware) -> None:
         """Work on this state and these faults."""
@@ -62,7 +64,29 @@ class Strings:
         ohm = battery.resistance_ohm(cells, st.soc_frac, hot, st.soh_frac) * self.hardware.weak_ohm
         per_a = dt_s / 3600.0 / self.full_ah()
         down = np.where(st.soc_frac > 0.0, down, 0.0)  # an empty string gives nothing
-        return up, ohm * cells.charge_ohm_ratio + up_slope * per_a, down, ohm + down_slope * per_a
+        up_ohm = ohm * cells.charge_ohm_ratio + up_slope * per_a
+        if self._gasses.any():
+            gassing_v, gassing_ohm = self._beside_gassing(up, up_ohm, down + 0.01)
+            takes = self._gasses & (up < _NO_CHARGE_V)
+            up, up_ohm = np.where(takes, gassing_v, up), np.where(takes, gassing_ohm, up_ohm)
+        return up, up_ohm, down, ohm + down_slope * per_a
+
+    def _beside_gassing(self, up: Floats, up_ohm: Floats, least_v: Floats) -> tuple[Floats, Floats]:
+        """Return counter-voltage, at least `least_v`, and resistance of the charge stored and the gassing beside it.
+
+        A line that is exact at the voltage that the bus has or is about to be held at; what is stored ends with the
+        room for it, and a full string takes nothing but its float current.
+        """
+        st, cells = self.state, self.cells
+        at_v = np.maximum(st.rectifier_v, st.bus_v)[:, None]
+        amps, per_v = battery.gassing(cells, at_v, st.battery_c[:, None])
+        room = np.clip((1.0 - st.soc_frac) / _LAST_FRAC, 0.0, 1.0)
+        stores = np.where(at_v > up, room / up_ohm, 0.0)
+        both = np.maximum(stores + per_v, 1e-9)
+        counter_v = np.maximum((stores * up + per_v * at_v - amps) / both, least_v)
+        total_a = stores * (at_v - up) + amps
+        through_ohm = (at_v - counter_v) / np.maximum(total_a, 1e-12)
+        return counter_v, np.where(at_v > counter_v, through_ohm, 1.0 / both)
 
     def trips(self, solved: BusState) -> bool:
         """Open the strings whose BMS protects itself; return whether any opened now."""

@@ -178,3 +178,60 @@ def test_a_genset_out_of_fuel_leaves_the_battery_alone() -> None:
     assert plant.state.fuel_l[0] == 0.0
     assert plant.state.genset_w[0] == 0.0
     assert plant.state.load_w[0] == 3000.0
+
+
+@pytest.mark.parametrize(
+    ("celsius", "compensates", "amps"),
+    [
+        (25.0, False, 0.050),  # 0.5 mA/Ah at 2.25 V/cell
+        (35.0, False, 0.100),  # doubles with 10 degC
+        (45.0, False, 0.200),
+        (15.0, False, 0.025),
+        (35.0, True, 0.050),  # 50 mV/cell less halve it again
+        (15.0, True, 0.050),
+        (45.0, True, 0.050 * 2.0**0.75),  # the controller goes no further than 1.5 V: 62.5 of 100 mV/cell
+    ],
+)
+def test_a_full_vrla_string_floats_at_its_current_by_temperature(
+    celsius: float, amps: float, *, compensates: bool
+) -> None:
+    plant = Plant([replace(VRLA_SITE, initial_soc_frac=1.0, own_compensation=compensates)])
+    for _ in range(60):
+        plant.state.battery_c[:] = celsius
+        plant.step(drive(load_w=2000.0), 10.0)
+    assert plant.state.string_a[0].tolist() == pytest.approx([amps] * 3, rel=0.02)
+    assert plant.state.soc_frac[0, 0] == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("hold", "celsius"), [(54.0, 25.0), (54.0, 45.0)])
+def test_what_a_full_string_takes_at_float_is_heat(hold: float, celsius: float) -> None:
+    plant = Plant([replace(VRLA_SITE, initial_soc_frac=1.0, own_compensation=False)])
+    for _ in range(360):
+        plant.state.battery_c[:] = celsius
+        plant.step(drive(load_w=2000.0), 10.0)
+    before_wh = float(plant.state.energy.battery_loss[0])
+    for _ in range(360):
+        plant.state.battery_c[:] = celsius
+        plant.step(drive(load_w=2000.0), 10.0)
+    # Three strings at 54 V: 50 mA each make 8.1 W, four times that at 45 degC.
+    expected_wh = 3.0 * hold * 0.05 * 2.0 ** ((celsius - 25.0) / 10.0)
+    assert float(plant.state.energy.battery_loss[0]) - before_wh == pytest.approx(expected_wh, rel=0.02)
+
+
+def test_losses_warm_the_battery_by_its_own_mass() -> None:
+    plant = Plant([SiteSpec(site_id="s", initial_soc_frac=0.65)])
+    plant.state.soh_frac[:] = 1.0
+    run(plant, 2, drive(load_w=6000.0, mains=False))
+    start_c = float(plant.state.battery_c[0])
+    lost_wh = float(plant.state.energy.battery_loss[0])
+    cooled_wh = 0.0
+    for _ in range(600):
+        plant.step(drive(load_w=6000.0, mains=False), 1.0)
+        # 0.06 W/(degC Ah) of 300 Ah: 18 W for each degree above the cabinet.
+        cooled_wh += 18.0 * float(plant.state.battery_c[0] - plant.state.cabinet_c[0]) / 3600.0
+    lost_wh = float(plant.state.energy.battery_loss[0]) - lost_wh
+    # 6,000 W are 38 A a string: 38^2 x 15 mOhm are 22 W each, 66 W in all, 11 Wh in ten minutes.
+    assert lost_wh == pytest.approx(11.0, rel=0.05)
+    # 420 J/(degC Ah) of 300 Ah are 35 Wh for each degree: the loss less what the cabinet took.
+    rise_c = float(plant.state.battery_c[0]) - start_c
+    assert rise_c == pytest.approx((lost_wh - cooled_wh) / 35.0, abs=0.01)
