@@ -28,6 +28,7 @@ class BatteryHealth(Schema):
     """One site's battery. What is null is not known, and the `why` beside it says why.
 
     `replace_month` (YYYY-MM) is the month to have a new battery by: that of `early`; null also where it is beyond 30 years.
+    `resistance_ohm` is looked at only when asked for: it takes the load steps of six hours, battery by battery.
     """
 
     site_id: str
@@ -41,6 +42,8 @@ class BatteryHealth(Schema):
     wear_frac_per_year: float
     full_cycles: float
     mean_battery_c: float | None
+    resistance_ohm: float | None
+    resistance_why: str
 
 
 class BatteryHealthPage(Schema):

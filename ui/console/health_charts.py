@@ -89,6 +89,7 @@ def battery_rows(batteries: Sequence[Doc]) -> list[dict[str, Any]]:
             "likely": month_of(one, "middle"),
             "latest": month_of(one, "late"),
             "soh": soh_words(one),
+            "resistance_mohm": None if one["resistance_ohm"] is None else 1e3 * one["resistance_ohm"],
             "cycles_28": float(one["full_cycles"]),
             "wear_pct": 100.0 * one["wear_frac_per_year"],
             "battery_c": one["mean_battery_c"],

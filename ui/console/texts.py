@@ -269,6 +269,7 @@ COLUMN = {
     "likely": "Likely at its end",
     "latest": "At the latest",
     "soh": "State of health",
+    "resistance_mohm": "Resistance, mΩ",
     "cycles_28": "Full cycles in 28 d",
     "wear_pct": "Wear, % of life a year",
     "battery_c": "Mean battery, °C",
@@ -337,6 +338,11 @@ HEALTH_NOTE = (
     "How far to believe this: {note}. Looked at: the last {days:.0f} days, and every capacity test on record."
 )
 HEALTH_LOOKING = "Looking at batteries: {done} of {sites} …"
+HEALTH_OHMS = "With resistance"
+HEALTH_OHMS_HELP = (
+    "Out of the load steps of the last six hours, battery by battery: about a minute for every 2,000 sites. Empty: too few load"
+    " steps, the page of the site says how many."
+)
 HEALTH_WITHIN = "Within"
 HEALTH_MONTHS = "{count} months"
 HEALTH_DUE = "To replace, by month"

@@ -67,6 +67,32 @@ async def test_a_site_shows_what_its_battery_was_judged_by(world: World) -> None
     assert (await world.ask("vic", "GET", "/v1/sites/site-9/health")).status_code == 404
 
 
+def jump(world: World, site_id: str) -> None:
+    """Let a load of 10 A come and go every 30 s over 5 mohm: 0.05 V each time, from 54 V down."""
+    for k in range(20):
+        drawn = k % 2 == 1
+        world.sql(
+            "INSERT INTO reading (site_id, at, boot_id, sequence, bus_v, battery_a) VALUES (%s, %s, 'steps', %s, %s, %s)",
+            site_id, NOW - timedelta(seconds=30 * (20 - k)), k + 1, 53.95 if drawn else 54.0, -10.0 if drawn else 0.0,
+        )  # fmt: skip
+
+
+async def test_resistance_is_listed_when_asked_for_and_says_why_where_it_is_not_known(world: World) -> None:
+    world.sql("DELETE FROM reading WHERE site_id = 'site-2'")
+    jump(world, "site-2")
+    plain = (await world.get("/v1/health/batteries"))["items"]
+    assert {(one["resistance_ohm"], one["resistance_why"]) for one in plain} == {
+        (None, "not looked at; ask with resistance=true")
+    }
+    first, second = (await world.get("/v1/health/batteries?limit=50&resistance=true"))["items"]
+    assert first["resistance_ohm"] is None
+    assert "load steps of 2 A or more, 5 needed" in first["resistance_why"]
+    assert second["resistance_ohm"] == pytest.approx(0.005, rel=1e-3)
+    assert second["resistance_why"] == "19 load steps"
+    too_many = await world.ask("vic", "GET", "/v1/health/batteries?limit=51&resistance=true")
+    assert (too_many.status_code, too_many.json()["errors"][0]["field"]) == (422, "limit")
+
+
 @pytest.mark.parametrize(
     ("early", "month"), [(NOW, "2026-03"), (NOW + LONGEST - STEP, "2056-03"), (NOW + LONGEST, None)]
 )

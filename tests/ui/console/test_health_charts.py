@@ -30,7 +30,7 @@ def a_battery(
     )
     return {
         "site_id": site_id, "simulated": True, "soh": estimate, "soh_why": "e", "remaining": life, "remaining_why": "r",
-        "replace_month": month, "replace_at_frac": 0.8, "wear_frac_per_year": 0.05, "full_cycles": 1.5, "mean_battery_c": 25.0,
+        "replace_month": month, "replace_at_frac": 0.8, "wear_frac_per_year": 0.05, "full_cycles": 1.5, "mean_battery_c": 25.0, "resistance_ohm": 0.005,
     } | changes  # fmt: skip
 
 
@@ -67,7 +67,9 @@ def test_the_weakest_stand_first_with_their_interval_and_the_end_of_life() -> No
 
 
 def test_a_row_says_the_interval_or_why_there_is_none() -> None:
-    known, not_known = battery_rows([a_battery("a"), a_battery("b", None, None, soh_why="nothing was seen")])
+    known, not_known = battery_rows(
+        [a_battery("a"), a_battery("b", None, None, soh_why="nothing was seen", resistance_ohm=None)]
+    )
     assert (known["soh"], known["replace_by"], known["likely"]) == (
         "85 % (80 % – 89 %)",
         "2027-01",
@@ -75,6 +77,7 @@ def test_a_row_says_the_interval_or_why_there_is_none() -> None:
     )
     assert (not_known["soh"], not_known["replace_by"], not_known["likely"]) == ("–", "–", "–")
     assert not_known["reason"] == "nothing was seen"
+    assert (known["resistance_mohm"], not_known["resistance_mohm"]) == (5.0, None)
 
 
 def test_thirty_years_are_later_and_not_a_month() -> None:

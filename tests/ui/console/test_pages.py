@@ -210,6 +210,10 @@ def test_batteries_are_told_with_what_the_figures_are_worth(live_api: LiveApi) -
     listed = test.dataframe[-1].value
     assert list(listed["site_id"]) == ["site-1", "site-2"]
     assert list(listed["simulated"]) == [True, True]
+    # Two sites are few: resistance is looked at without being asked for, and no load stepped.
+    [ohms] = [one for one in test.toggle if one.label == "With resistance"]
+    assert ohms.value
+    assert list(listed["resistance_mohm"].isna()) == [True, True]
     site = drawn(live_api, "vic", "site", site="site-2")
     assert any(
         "This battery is simulated." in one.value and "nothing is claimed" in one.value

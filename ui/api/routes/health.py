@@ -1,8 +1,10 @@
 """How batteries age: state of health with its interval, wear, remaining life, and by which month to replace them."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from typing import Annotated
 
 import msgspec
@@ -23,7 +25,7 @@ from ui.api.health_schemas import (
     SohObservation,
     SohOut,
 )
-from ui.api.problems import not_found
+from ui.api.problems import ApiError, not_found
 from ui.api.roles import Role
 from ui.api.routes.registry import entries_of
 from ui.api.schemas import Name
@@ -32,6 +34,8 @@ from ui.api.services import Services
 router = APIRouter(prefix="/v1", tags=["health"])
 # A page reads four weeks of quarter hours of each of its sites, so it is shorter than other pages.
 _MOST = 500
+# Load steps are two windows of raw readings for each battery.
+_MOST_WITH_RESISTANCE, _AT_ONCE = 50, 4
 
 
 @router.get("/health/batteries", **may(Role.VIEWER))
@@ -39,18 +43,28 @@ async def batteries(
     services: ServicesHere,
     cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=_MOST, description="how many at most")] = 200,
+    resistance: Annotated[
+        bool, Query(description=f"with resistance, for pages of at most {_MOST_WITH_RESISTANCE}")
+    ] = False,
 ) -> BatteryHealthPage:
     """List batteries with state of health, wear, remaining life and the month to replace them by, or why it is not known."""
+    if resistance and limit > _MOST_WITH_RESISTANCE:
+        raise ApiError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            f"with resistance a page holds at most {_MOST_WITH_RESISTANCE}",
+            field="limit",
+        )
     entries, following = await entries_of(services, "site", limit, cursor)
     sites = {SiteId(one.subject_id): msgspec.convert(one.doc, Site) for one in entries}
     now, look = services.clock.now(), look_of(services, sites)
     async with services.checks:
         found = await look(now, list(sites)) if sites else {}
+        measured = await _resistances(look, list(sites), now) if resistance else {}
     return BatteryHealthPage(
         at=now,
         days=look.past.total_seconds() / 86_400.0,
         note=NOTE,
-        items=[health_out(found[name], site, now) for name, site in sites.items()],
+        items=[health_out(found[name], site, now, measured.get(name)) for name, site in sites.items()],
         next_cursor=following,
     )
 
@@ -65,20 +79,40 @@ async def site_health(site_id: Annotated[Name, Path()], services: ServicesHere) 
     now, look = services.clock.now(), look_of(services, {SiteId(site_id): site})
     found = (await look(now, [name]))[name]
     resistance = await look.resistance(name, now)
-    if isinstance(resistance, Resistance):
-        ohm, why = resistance.ohm, f"{resistance.steps} load steps"
-    else:
-        ohm, why = None, resistance.reason
+    ohm, why = _ohm(resistance)
     return SiteHealthOut(
         at=now,
         days=look.past.total_seconds() / 86_400.0,
         note=found.note,
-        battery=health_out(found, site, now),
+        battery=health_out(found, site, now, resistance),
         resistance_ohm=ohm,
         resistance_why=why,
         observations=[SohObservation.model_validate(one, from_attributes=True) for one in found.observations],
         not_counted=list(found.refused),
     )
+
+
+async def _resistances(
+    look: HealthLook, names: Sequence[SiteId], now: datetime
+) -> dict[SiteId, Resistance | NotJudged]:
+    """Return each battery's resistance, a few at a time so that other requests get their connections."""
+    few = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(name: SiteId) -> Resistance | NotJudged:
+        async with few:
+            return await look.resistance(name, now)
+
+    return dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
+
+
+def _ohm(resistance: Resistance | NotJudged | None) -> tuple[float | None, str]:
+    match resistance:
+        case None:
+            return None, "not looked at; ask with resistance=true"
+        case NotJudged(reason=reason):
+            return None, reason
+        case Resistance(ohm=ohm, steps=steps):
+            return ohm, f"{steps} load steps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +131,12 @@ def look_of(services: Services, sites: Mapping[SiteId, Site]) -> HealthLook:
     return HealthLook(readings=services.readings, registry=_These(sites))
 
 
-def health_out(found: SiteHealth, site: Site, now: datetime) -> BatteryHealth:
-    """Return a battery's health as the API tells it."""
+def health_out(
+    found: SiteHealth, site: Site, now: datetime, resistance: Resistance | NotJudged | None = None
+) -> BatteryHealth:
+    """Return a battery's health as the API tells it; no `resistance`: it was not looked at."""
     soh, life = found.soh, found.remaining
+    ohm, ohm_why = _ohm(resistance)
     return BatteryHealth(
         site_id=found.site_id,
         simulated=site.simulated,
@@ -116,6 +153,8 @@ def health_out(found: SiteHealth, site: Site, now: datetime) -> BatteryHealth:
         wear_frac_per_year=found.wear_frac_per_year,
         full_cycles=found.cycles,
         mean_battery_c=found.mean_c,
+        resistance_ohm=ohm,
+        resistance_why=ohm_why,
     )
 
 

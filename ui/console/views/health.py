@@ -16,7 +16,9 @@ from ui.console.tables import show_rows
 
 _MONTHS = (12, 24, 60)
 _A_PAGE = 250
-_MOST_PAGES = 40
+_A_PAGE_WITH_RESISTANCE = 50
+_MOST_SITES = 10_000
+_FEW_SITES = 100  # resistance is looked at by itself up to here: a second or two
 _SEEN = "cellwatt_health"
 
 
@@ -30,16 +32,19 @@ def show_health(desk: Desk) -> None:
         st.info(texts.NO_SITES, icon=":material/battery_unknown:")
         return
     with problems_shown():
-        found = _batteries(desk, len(fleet["sites"]), now_of(fleet))
+        sites = len(fleet["sites"])
+        ohms = st.toggle(texts.HEALTH_OHMS, value=sites <= _FEW_SITES, help=texts.HEALTH_OHMS_HELP)
+        found = _batteries(desk, sites, now_of(fleet), ohms=ohms)
         st.info(texts.HEALTH_NOTE.format(note=found["note"], days=found["days"]), icon=":material/info:")
         _due(found["items"], now_of(fleet))
         _weakest(found["items"])
         _unknown(found["items"])
 
 
-def _batteries(desk: Desk, sites: int, now: datetime) -> Doc:
+def _batteries(desk: Desk, sites: int, now: datetime, *, ohms: bool) -> Doc:
     """Return all batteries; a look at a large fleet takes a while, so one serves a quarter of an hour."""
-    key = (now.date(), now.hour, now.minute // 15, desk.name)
+    key = (now.date(), now.hour, now.minute // 15, desk.name, ohms)
+    a_page = _A_PAGE_WITH_RESISTANCE if ohms else _A_PAGE
     kept: Any = st.session_state.get(_SEEN)
     if kept is not None and kept[0] == key:
         found: Doc = kept[1]
@@ -47,8 +52,8 @@ def _batteries(desk: Desk, sites: int, now: datetime) -> Doc:
     items: list[Doc] = []
     cursor: str | None = None
     progress = st.progress(0.0, texts.HEALTH_LOOKING.format(done=0, sites=sites))
-    for _ in range(_MOST_PAGES):
-        page: Doc = desk.api.get("/v1/health/batteries", limit=_A_PAGE, cursor=cursor)
+    for _ in range(_MOST_SITES // a_page):
+        page: Doc = desk.api.get("/v1/health/batteries", limit=a_page, cursor=cursor, resistance=ohms)
         items.extend(page["items"])
         cursor = page["next_cursor"]
         share = min(1.0, len(items) / max(1, sites))
