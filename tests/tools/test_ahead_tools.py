@@ -106,7 +106,7 @@ class Past:
 
 async def test_a_site_that_failed_every_other_day_is_likely_to_fail(bench: Bench) -> None:
     past = Past()
-    chances = OutageChances(readings=past)
+    chances = OutageChances(readings=past, past=timedelta(days=60), at_once=timedelta(days=60))
     deps = replace(bench.deps().tools, outage_chances=chances)
     found = await outage_risk(OutageArguments(limit=2), deps)
     assert (found["sites_judged"], found["sites_not_known"], found["sites_likely"]) == (5, 1, 1)
