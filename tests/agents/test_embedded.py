@@ -15,11 +15,15 @@ from agents.model_use import WhenReady
 from agents.questions import FinalAnswer, PickPlan, ask_goal, ask_pick, ask_tool, ask_topic
 from tests.agents.openai_server import Call, CutOff, Entry, Says, Status, openai_server
 from tests.agents.worlds import NOW, World
+from tools.catalogue import SETS, TOOLS
 from tools.dispatch_request import DispatchArguments
 from tools.errors import ToolInputError
 from tools.goal import PlanGoal
 from tools.knowledge_search import KnowledgeArguments
+from tools.picture import PictureArguments
+from tools.pv import PvArguments
 from tools.site_state import SiteArguments
+from ui.ops.llm_server import SLOTS as LLM_SLOTS
 
 EARLIEST = datetime(2026, 3, 10, 16, 0, tzinfo=UTC)
 
@@ -294,3 +298,33 @@ def test_only_reasons_that_can_be_so_are_offered(request_text: str, topic: str, 
 def test_a_metric_that_is_named_is_not_left_to_the_model() -> None:
     question = a_question("Battery temperature of cbs-0001 over the past 24 hours")
     assert r',\"metric\":" ("\"battery_c\"")' in grammar_of(question, Read.of(question))
+
+
+@pytest.mark.parametrize("topic", sorted(SETS))
+def test_each_set_has_a_slot_and_a_prompt_whose_examples_are_sound(topic: str) -> None:
+    system, *turns = instructions(topic)
+    words = str(system["content"])
+    assert set(SETS[topic]) - {"dispatch_request"} <= set(re.findall(r"[a-z_]+", words))
+    assert len(set(SLOTS.values())) == len(SLOTS) <= LLM_SLOTS
+    assert topic in SLOTS
+    for one in turns[1::2]:
+        doc = json.loads(str(one["content"]))
+        name = doc.pop("name")
+        assert name in {*SETS[topic], "cannot", "say_it", "final_answer"}
+        if name in TOOLS and name != "plan":
+            more = {"question": "what?"} if "question" in TOOLS[name].arguments.model_fields else {}
+            TOOLS[name].arguments.model_validate(doc | more)
+
+
+async def test_the_set_of_what_is_ahead_lets_the_fleet_be_meant_and_asks_what_to_draw() -> None:
+    question = a_question("How much sun will there be tomorrow?", "ahead")
+    choice, asked = await answered(question, says(name="pv", hours=48))
+    assert choice.option == PvArguments(hours=48.0)
+    assert asked["id_slot"] == SLOTS["ahead"]
+    drawn, asked = await answered(
+        a_question("Draw the voltage of cbs-0001", "ahead"),
+        says(name="picture", subject_id="cbs-0001", what="metric", metric="bus_v", hours=12),
+    )
+    assert drawn.option == PictureArguments(subject_id="cbs-0001", metric="bus_v", hours=12.0)
+    assert r',\"metric\":" ("\"bus_v\"")' in asked["grammar"]
+    assert r'("\"metric\"" | "\"forecast\"" | "\"pv\"")' in asked["grammar"]
