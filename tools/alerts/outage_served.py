@@ -55,7 +55,9 @@ def served_chance(history: DailyHistory, *, jobs: int = 1) -> ServedChance:
         jobs: Threads of the trees.
     """
     by_rate = chance_by_rate(history)
-    history = _cut(history, max(history.days - MOST_SITE_DAYS // max(len(history.seen), 1), 0), history.days)
+    history = days_of(
+        history, max(history.days - MOST_SITE_DAYS // max(len(history.seen), 1), 0), history.days
+    )
     if not _enough(history):
         return ServedChance(chance=by_rate, how=RATE, trial=None)
     table, _ = features(history)
@@ -89,11 +91,11 @@ def _trial(history: DailyHistory, table: Floats, border: int, jobs: int) -> tupl
     model = fit_outage_model(*_rows(history, table, WARM_DAYS, border), seed=SEED, seeds=1, jobs=jobs)
     rows, failed = _rows(history, table, border - 1, history.days)
     pairs = history.seen[:, border - 1 : -1] & history.seen[:, border:]
-    rates = [chance_by_rate(_cut(history, 0, day)) for day in range(border, history.days)]
-    return _log_loss(model.chance(rows), failed), _log_loss(np.stack(rates, axis=1)[pairs], failed)
+    rates = [chance_by_rate(days_of(history, 0, day)) for day in range(border, history.days)]
+    return log_loss(model.chance(rows), failed), log_loss(np.stack(rates, axis=1)[pairs], failed)
 
 
-def _cut(history: DailyHistory, first: int, last: int) -> DailyHistory:
+def days_of(history: DailyHistory, first: int, last: int) -> DailyHistory:
     """Return the days [first, last) as far as roll-ups tell them."""
     part = slice(first, last)
     return replace(
@@ -108,6 +110,7 @@ def _cut(history: DailyHistory, first: int, last: int) -> DailyHistory:
     )
 
 
-def _log_loss(chance: Floats, failed: npt.NDArray[np.bool_]) -> float:
+def log_loss(chance: Floats, failed: npt.NDArray[np.bool_]) -> float:
+    """Return the mean log loss of chances of what came or did not."""
     told = np.clip(np.where(failed, chance, 1.0 - chance), 1e-4, 1.0)
     return float(-np.log(told).mean())
