@@ -153,6 +153,10 @@ TABLES: Mapping[str, Mapping[str, Column]] = {
         "recharge_ramp_s": _optional(_number, "recharge.ramp_s"),
         "recharge_c_rate": _optional(_number, "recharge.c_rate"),
         "recharge_feeder_share_w": _optional(_numbers, "recharge.feeder_share_w"),
+        "fast_meter_error_hz": _optional(_number, "fast.meter_error_hz"),
+        "fast_meter_period_s": Column(_number, "fast.meter_period_s"),
+        "fast_actuator_s": Column(_number, "fast.actuator_s"),
+        "fast_ramp_w_per_s": Column(_number, "fast.ramp_w_per_s"),
     },
     "critical_sites": {
         "critical_site_id": Column(_name), "name": Column(_text), "kind": Column(_text), "latitude": Column(_degrees(90.0)),
@@ -163,4 +167,9 @@ TABLES: Mapping[str, Mapping[str, Column]] = {
 }  # fmt: skip
 COLUMNS: Mapping[str, frozenset[str]] = {table: frozenset(columns) for table, columns in TABLES.items()}
 # Parts of a site that are there only if their first column is; what they then lack takes the part's own default.
-PARTS = {"inverter": "inverter_rated_w", "genset": "genset_rated_w", "recharge": "recharge_c_rate"}
+PARTS = {
+    "inverter": "inverter_rated_w",
+    "genset": "genset_rated_w",
+    "recharge": "recharge_c_rate",
+    "fast": "fast_meter_error_hz",
+}

@@ -21,6 +21,7 @@ from telemetry.model.site import (
     CriticalSite,
     CriticalSiteId,
     DispatchPath,
+    FastTerms,
     Feeder,
     FeederId,
     RadioClusterId,
@@ -44,6 +45,8 @@ _DC_NOMINAL_V = 51.2
 _MODULE_W = 3_000.0
 _CHARGE_C_RATE = 0.2
 _RECHARGE_C_RATE = 0.1
+# What `cellwatt bench reserve` measured of the simulated meter and rectifier; simulated, as they are.
+SIMULATED_FAST = FastTerms(meter_error_hz=0.01, meter_period_s=0.1, actuator_s=0.3, ramp_w_per_s=5000.0)
 _HEADROOM_FACTOR = (
     1.25  # the highest load of an hour in four weeks, and a quarter more, must leave a site its share
 )
@@ -113,6 +116,7 @@ def simulated_fleet(count: int, *, seed: int, epoch: datetime) -> SimulatedFleet
         site_id: replace(
             site,
             recharge=RechargeTerms(c_rate=_RECHARGE_C_RATE, feeder_share_w=shares[feeder_of(index, count)]),
+            fast=SIMULATED_FAST if site.battery.chemistry is Chemistry.LFP else None,
         )
         for index, (site_id, site) in enumerate(sites.items())
     }

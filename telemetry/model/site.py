@@ -147,10 +147,31 @@ class RechargeTerms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FastTerms:
+    """What commissioning measured of a site's frequency meter and of its actuator: what a reserve stands on.
+
+    `meter_error_hz` and `meter_period_s` are the meter's, `actuator_s` the time from a written setpoint to 90 % of its
+    power, `ramp_w_per_s` how fast that grows. The gateway's own file says the same and has the last word.
+    """
+
+    meter_error_hz: float
+    meter_period_s: float
+    actuator_s: float
+    ramp_w_per_s: float
+
+    def __post_init__(self) -> None:
+        for name in ("meter_error_hz", "meter_period_s", "actuator_s", "ramp_w_per_s"):
+            # Written as "not inside" so that NaN is refused too.
+            if not (isfinite(value := getattr(self, name)) and value > 0.0):
+                raise ValueError(f"fast {name} {value} must be above zero")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
     """One cellular base station with its power cabinet.
 
     `recharge` None: nobody has declared how it fills its battery again, so it is for backup only.
+    `fast` None: no fast frequency meter is declared, so its gateway offers no reserve.
     """
 
     site_id: SiteId
@@ -176,6 +197,7 @@ class Site:
     maintenance: str | None
     commissioned_at: datetime | None
     recharge: RechargeTerms | None = None
+    fast: FastTerms | None = None
 
     def __post_init__(self) -> None:
         for name in ("grid_import_limit_w", "ramp_w_per_step", "pv_rated_w"):

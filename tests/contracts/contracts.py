@@ -44,6 +44,7 @@ from telemetry.model.site import (
     CriticalSite,
     CriticalSiteId,
     DispatchPath,
+    FastTerms,
     Feeder,
     FeederId,
     Inverter,
@@ -162,6 +163,7 @@ EXAMPLES: Mapping[str, object] = {
         maintenance=None,
         commissioned_at=None,
         recharge=RechargeTerms(feeder_share_w=(2500.0,) * 16 + (0.0,) * 5 + (2500.0,) * 3),
+        fast=FastTerms(meter_error_hz=0.01, meter_period_s=0.1, actuator_s=0.3, ramp_w_per_s=5000.0),
     ),
     "feeder": Feeder(
         feeder_id=FEEDER,

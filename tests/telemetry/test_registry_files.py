@@ -7,7 +7,7 @@ import pytest
 
 from telemetry.model.battery import LFP_BANDS, VRLA_BANDS
 from telemetry.model.catalogue import Days, PricePeriod, Tariff, TariffId
-from telemetry.model.site import RechargeTerms, SiteMode
+from telemetry.model.site import FastTerms, RechargeTerms, SiteMode
 from telemetry.registry_columns import COLUMNS
 from telemetry.registry_files import read_folder
 from telemetry.registry_rows import Entries, Known, to_entries
@@ -114,6 +114,35 @@ def test_every_problem_of_every_file_is_told_at_once(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_a_problem_names_its_place(tmp_path: Path, file: str, old: str, new: str, problem: str) -> None:
     assert problem in problems(changed(tmp_path, file, old, new))
+
+
+FAST_COLUMNS = "fast_meter_error_hz,fast_meter_period_s,fast_actuator_s,fast_ramp_w_per_s"
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (
+            "0.01,0.1,0.3,5000",
+            FastTerms(meter_error_hz=0.01, meter_period_s=0.1, actuator_s=0.3, ramp_w_per_s=5000.0),
+        ),
+        (",,,", None),
+        ("0.01,0.1,,5000", "sites.csv:2:fast_actuator_s: is missing"),
+        ("0.01,0.1,0,5000", "sites.csv:2:fast_actuator_s: fast actuator_s 0.0 must be above zero"),
+        (",0.1,,", "sites.csv:2:fast_meter_period_s: means nothing without fast_meter_error_hz"),
+    ],
+)
+def test_a_fast_meter_is_declared_whole_or_not_at_all(
+    tmp_path: Path, cells: str, expected: FastTerms | str | None
+) -> None:
+    folder = changed(tmp_path, "sites.csv", "recharge_c_rate", f"recharge_c_rate,{FAST_COLUMNS}")
+    path = folder / "sites.csv"
+    head, first, *rest = path.read_text().splitlines()
+    path.write_text("\n".join([head, f"{first},{cells}", *(f"{line},,,," for line in rest)]) + "\n")
+    if isinstance(expected, str):
+        assert expected in problems(folder)
+    else:
+        assert things(read(folder))["ex-0001"].fast == expected  # type: ignore[attr-defined]
 
 
 def test_what_the_database_has_need_not_be_in_the_files(tmp_path: Path) -> None:

@@ -19,13 +19,10 @@ from edge.modbus.site_port import ModbusSitePort, PortSpec
 from edge.simulator.fleet import FleetSimulation
 from edge.simulator.modbus_server import SiteServer
 from edge.simulator.registry import SimulatedFleet
-from telemetry.model.battery import Chemistry
 from telemetry.model.clock import Clock
-from telemetry.model.site import RechargeTerms, Site, SiteMode
+from telemetry.model.site import FastTerms, RechargeTerms, Site, SiteMode
 from telemetry.mqtt import MqttSettings
 
-# What `cellwatt bench reserve` measured of the simulated meter and rectifier; simulated, as they are.
-SIMULATED_FAST = FastPath(meter_error_hz=0.01, meter_period_s=0.1, actuator_s=0.3, ramp_w_per_s=5000.0)
 # Above this many sites the simulated cabinets are reached without sockets (ARCHITECTURE.md, "Clock").
 MOST_SOCKETS = 200
 
@@ -83,6 +80,19 @@ def site_config(site: Site, root_public_b64: str) -> SiteConfig:
             continuity_proven=site.bus.continuity_proven_at is not None,
         ),
         recharge=recharge_rule(site.recharge),
+        fast=fast_path(site.fast),
+    )
+
+
+def fast_path(terms: FastTerms | None) -> FastPath | None:
+    """Return the section of the gateway's file for a declared frequency meter and actuator; undeclared: no reserve."""
+    if terms is None:
+        return None
+    return FastPath(
+        meter_error_hz=terms.meter_error_hz,
+        meter_period_s=terms.meter_period_s,
+        actuator_s=terms.actuator_s,
+        ramp_w_per_s=terms.ramp_w_per_s,
     )
 
 
@@ -126,8 +136,8 @@ async def make_gateways(
     )  # ten looks a second at so many meters are not to be had in one process
     for index, site in enumerate(fleet.sites.values()):
         config = site_config(site, shared.root_public_b64)
-        if not many and site.simulated and site.battery.chemistry is Chemistry.LFP:
-            config = alter(config, fast=SIMULATED_FAST)
+        if many:
+            config = alter(config, fast=None)
         port, server = await open_port(simulation, index)
         if server is not None:
             servers.append(server)
