@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
@@ -139,3 +141,9 @@ def test_bits_are_named_and_an_unknown_one_is_not_lost() -> None:
     alarms = load_profile("example_fine").points["alarms"]
     assert alarms.names([0b101]) == ("mains_fail", "rectifier_module_fail")
     assert alarms.names([1 << 15]) == ("bit_15",)
+
+
+def test_the_safety_page_names_every_writable_point_and_no_other() -> None:
+    page = (Path(__file__).parents[3] / "SAFETY.md").read_text(encoding="utf-8")
+    section = page.split("## What may be written at a site")[1].split("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)`", section, re.MULTILINE)) == set(WRITABLE)
