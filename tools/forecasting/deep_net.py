@@ -68,7 +68,7 @@ class Shape:
     hidden: int = 48
     layers: int = 2
     head: int = 64
-    dropout: float = 0.1
+    dropout: float = 0.25
 
 
 def build(torch: Any, shape: Shape) -> Any:

@@ -63,7 +63,7 @@ class Schedule:
     patience: int = 8
     samples: int = 4096
     batch: int = 128
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,8 +63,8 @@ def milan(folder: Path, seed: int, small: bool, *, tell: Callable[[float], None]
 
 
 DEEP_USED = (
-    f"an optional extra ({EXTRA}), no candidate of `served`; trained once, on days 1-48, stopped and calibrated on days "
-    "49-55; its settings as taken at first, days 34-47 seen while doing so"
+    f"an optional extra ({EXTRA}), no candidate of `served`; trained once, on days 14-48, stopped and calibrated on days "
+    "49-55; dropout and learning rate were chosen out of two pairs on days 34-47, the rest is as taken at first"
 )
 
 

@@ -20,8 +20,8 @@ from tools.forecasting.history import LoadHistory  # noqa: E402
 from tools.forecasting.naive import SeasonalNaive  # noqa: E402
 
 SMALL = Deep(
-    shape=Shape(features=0, hidden=16, head=16),
-    schedule=Schedule(epochs=4, samples=512),
+    shape=Shape(features=0, hidden=16, head=16, dropout=0.1),
+    schedule=Schedule(epochs=4, samples=512, learning_rate=2e-3),
     kept_back_days=3,
     horizon=timedelta(hours=12),
 )
