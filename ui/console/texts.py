@@ -147,6 +147,10 @@ FLEET_MAP = "Where they are"
 FLEET_MAP_NOTE = (
     "Place is longitude and latitude; no map tiles are fetched. Shape and colour both say the state."
 )
+FLEET_DECK_NOTE = (
+    "Colour says the state, and what is in trouble is larger: {states}. The map comes from the server that this installation"
+    " names; without it the sites remain."
+)
 FLEET_TABLE = "Sites"
 FLEET_TABLE_FILTER = "State"
 FLEET_TABLE_HINT = "Select a row to open the site."

@@ -38,6 +38,7 @@ _MODEL = (
 _SHOWN = ("OPENAI_BASE_URL", "OPENAI_MODEL", "LLM", "CELLWATT_LLM_URL")
 _SHOWN_LIMITS = ("OPENAI_PRICE_PER_MILLION_", "CELLWATT_TOKENS_PER_", "CELLWATT_MONEY_PER_")
 _SIGN_IN = "CELLWATT_OIDC_"
+_MAP = "CELLWATT_MAP_STYLE"
 
 
 class RuntimeUnknownError(ControlError):
@@ -171,6 +172,7 @@ class Installation:
             "console": {
                 settings.API_URL: self.runtime.api_url,
                 settings.CONSOLE_PORT: str(self.runtime.console_port),
+                **{name: text for name, text in inherited.items() if name == _MAP},
             },
             "simulate": self._simulate(),
         }

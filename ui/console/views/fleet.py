@@ -9,6 +9,7 @@ from ui.console import texts
 from ui.console.api_client import Doc
 from ui.console.asking import keep_fresh
 from ui.console.charts import CONFIG, QUIET
+from ui.console.deck_map import LAYER, deck_of, map_style
 from ui.console.desk import Desk, go_to, problems_shown
 from ui.console.fleet_charts import (
     backup_figure,
@@ -29,6 +30,7 @@ _LOOKED_AT = 50
 _ACTIVE = ["approved", "dispatched"]
 _EVERY_S = ((300, 2), (1500, 5))
 _SLOWEST_S = 10
+_MAP_PX = 380
 
 
 def show_fleet(desk: Desk) -> None:
@@ -107,6 +109,9 @@ def _figures(fleet: Doc) -> None:
 
 def _map(fleet: Doc) -> None:
     st.markdown(f"**{texts.FLEET_MAP}**")
+    if style := map_style():
+        _deck(fleet, style)
+        return
     event: Any = st.plotly_chart(
         map_figure(fleet["sites"]),
         key="map",
@@ -118,6 +123,22 @@ def _map(fleet: Doc) -> None:
     if event.selection.points:
         go_to("site", site=str(event.selection.points[0]["customdata"]))
     st.caption(texts.FLEET_MAP_NOTE)
+
+
+def _deck(fleet: Doc, style: str) -> None:
+    """Draw the sites over the map that the installation names."""
+    event: Any = st.pydeck_chart(
+        deck_of(fleet["sites"], style),
+        key="deck",
+        height=_MAP_PX,
+        on_select="rerun",
+        selection_mode="single-object",
+        alt=f"{texts.FLEET_MAP}: {states_of(fleet['sites'])}",
+    )
+    if chosen := event.selection.objects.get(LAYER):
+        go_to("site", site=str(chosen[0]["site_id"]))
+    counts = states_of(fleet["sites"])
+    st.caption(texts.FLEET_DECK_NOTE.format(states=", ".join(f"{name} {n}" for name, n in counts.items())))
 
 
 def _feeders(fleet: Doc) -> None:
