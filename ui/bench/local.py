@@ -172,7 +172,7 @@ async def _phases(seed: int, scale: float) -> Figures:
 async def _compensation(seed: int, scale: float) -> Figures:
     """Follow a lead-acid battery's temperature in a hot cabinet where the controller does not.
 
-    The simulated float current is a straight line over a resistance: the sign counts, not the size.
+    The simulated float current doubles with 10 degC and with 50 mV per cell, from 0.5 mA/Ah at float.
     """
     spec = SiteSpec(site_id="warm", chemistry="vrla", own_compensation=False, initial_soc_frac=1.0)
 
