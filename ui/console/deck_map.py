@@ -37,7 +37,7 @@ def deck_of(sites: Sequence[Doc], style: str) -> Any:
         get_position="[longitude, latitude]",
         get_fill_color="colour",
         get_radius="radius_px",
-        radius_units="pixels",
+        radius_units=pydeck.types.String("pixels"),  # a bare text would be taken for an expression
         get_line_color=[255, 255, 255],
         line_width_min_pixels=1,
         stroked=True,
