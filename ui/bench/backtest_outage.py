@@ -47,11 +47,7 @@ def run(
     data = read_outage_files(folder)
     if small:
         keep = set(sorted(set(data.rows["site"]))[:SMALL_SITES])
-        data = replace(
-            data,
-            rows=data.rows[data.rows["site"].isin(keep)].reset_index(drop=True),
-            alarms=data.alarms[data.alarms["site"].isin(keep)],
-        )
+        data = replace(data, rows=data.rows[data.rows["site"].isin(keep)].reset_index(drop=True))
     split = split_of(data.rows["date"])
     rows = data.rows
     has_next = rows["failed_next"].notna().to_numpy()

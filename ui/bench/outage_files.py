@@ -69,13 +69,14 @@ def as_history(data: OutageData, *, weather_ahead: bool) -> tuple[DailyHistory, 
         return out
 
     lost = {name: 100.0 - data.rows[f"avail_{name}_pct"].to_numpy(float) for name in ("base", *TECHNOLOGIES)}
+    alarms = data.alarms[data.alarms["site"].isin(names)]  # of the sites with rows
     alarmed = np.stack(
-        [data.alarms["site"].map(place).to_numpy(), (data.alarms["date"] - first).dt.days.to_numpy()], axis=1
+        [alarms["site"].map(place).to_numpy(), (alarms["date"] - first).dt.days.to_numpy()], axis=1
     )
-    counts = {"alarms": data.alarms["alarm_count"].clip(upper=5).to_numpy(float)}
-    counts["fault_min"] = data.alarms["fault_time_min"].fillna(0.0).to_numpy(float)
+    counts = {"alarms": alarms["alarm_count"].clip(upper=5).to_numpy(float)}
+    counts["fault_min"] = alarms["fault_time_min"].fillna(0.0).to_numpy(float)
     for name, words in GROUPS.items():
-        counts[name] = data.alarms["alarms"].str.contains(words).to_numpy(float)
+        counts[name] = alarms["alarms"].str.contains(words).to_numpy(float)
     by_day = {}
     for name, values in counts.items():
         by_day[name] = np.zeros((len(names), days))
