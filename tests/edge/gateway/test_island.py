@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ from msgspec.structs import replace as alter
 
 from edge.gateway.config import SiteConfig
 from edge.gateway.interlock import SwitchPosition
+from edge.gateway.uplink import FLEET_STOP
 from edge.plan import AckVerdict, Command, CommandId, CommandKind, ScheduleBody
 from edge.simulator.faults import Fault, FaultKind
 from edge.simulator.site_spec import SiteSpec
@@ -299,3 +301,74 @@ async def test_with_the_mains_an_open_switch_keeps_the_inverter_to_the_sites_own
         assert [a.reason for a in made.acks() if a.verdict is AckVerdict.LIMITED] == ["interlock"]
         await made.order(order(number=2))
         assert made.last_ack().reason == "interlock"
+
+
+async def _release(made: Bench) -> None:
+    release = replace(TEST, command_id=CommandId("c-9"), sequence=9, kind=CommandKind.RELEASE)
+    await made.order(seal(release))
+
+
+async def _stop_fleet(made: Bench) -> None:
+    stop = replace(TEST, command_id=CommandId("f-1"), kind=CommandKind.STOP, site_id=None)
+    await made.order(seal(stop), FLEET_STOP)
+
+
+async def _open_a_string(made: Bench) -> None:
+    put(made, "battery_trip", value=0.0)
+    await made.step()
+
+
+@pytest.mark.parametrize(
+    ("act", "verdict", "reason"),
+    [
+        (_release, AckVerdict.SUPERSEDED, "by c-9"),
+        (_stop_fleet, AckVerdict.EXPIRED, "fleet_stopped"),
+        (_open_a_string, AckVerdict.EXPIRED, "device_fault"),
+    ],
+)
+async def test_what_ends_any_duty_ends_the_feeding_of_a_section(
+    tmp_path: Path, act: Callable[[Bench], Awaitable[None]], verdict: AckVerdict, reason: str
+) -> None:
+    async with bench(tmp_path, config=FEEDS, spec=SITE) as made:
+        await feed(made)
+        await act(made)
+        ends = [ack for ack in made.acks() if ack.command_id == "c-1"]
+        assert (ends[-1].verdict, ends[-1].reason) == (verdict, reason)
+        await made.step()
+        assert made.fleet.plant.commands.inverter_w[0] == 0.0
+        assert inverter_w(made) == 0.0
+
+
+async def test_a_technicians_lock_ends_it_and_the_inverters_own_timer_does_the_rest(tmp_path: Path) -> None:
+    async with bench(tmp_path, config=FEEDS, spec=SITE) as made:
+        await feed(made)
+        put(made, "local_lock")  # the cabinet answers busy to every write from now on
+        await made.step()
+        assert made.core.duties == ()
+        assert made.last_ack().reason == "local_lock"
+        await made.step(count=3)
+        assert inverter_w(made) == 0.0
+
+
+async def test_a_step_without_a_setpoint_feeds_nobody(tmp_path: Path) -> None:
+    body = ScheduleBody(start=NOON, step_s=60, setpoint_w=(-3500.0, 0.0))
+    async with bench(tmp_path, config=FEEDS, spec=SITE) as made:
+        await darken(made)
+        await made.order(seal(replace(TEST, kind=CommandKind.SCHEDULE, body=body)))
+        await made.step(count=10)
+        assert inverter_w(made) < -1000.0
+        await made.step(count=40)  # past the first minute
+        assert made.fleet.plant.commands.inverter_w[0] == 0.0
+        await made.step(count=65)  # past the last step
+        assert made.last_ack().verdict is AckVerdict.COMPLETED
+        assert inverter_w(made) == 0.0
+
+
+async def test_older_storage_behind_a_socket_is_held_by_the_same_interlock(tmp_path: Path) -> None:
+    older = replace(SITE, inverter_models="older")
+    async with bench(tmp_path, config=FEEDS, spec=older, wire=True) as made:
+        await feed(made)
+        put(made, "switch_open", on=False)
+        await made.step()
+        assert made.fleet.plant.commands.inverter_w[0] == 0.0
+        assert told(made) == ["switch_closed"]
