@@ -107,6 +107,7 @@ class PymodbusLink:
         return self._client
 
     async def read(self, unit: int, address: int, count: int) -> list[int]:
+        asked = _times_asked_to_end()
         try:
             async with asyncio.timeout(2.0 * self._timeout_s):
                 client = await self._connected()
@@ -114,6 +115,7 @@ class PymodbusLink:
         except (TimeoutError, ConnectionException, OSError, ModbusException) as error:
             await self.close()
             raise NoAnswerError(str(error)) from error
+        _heed(asked)
         if answer.isError():
             raise RefusedError(f"read {address}+{count}: {answer}")
         if len(answer.registers) != count:
@@ -121,6 +123,7 @@ class PymodbusLink:
         return [int(value) for value in answer.registers]
 
     async def write(self, unit: int, address: int, values: Sequence[int]) -> None:
+        asked = _times_asked_to_end()
         try:
             async with asyncio.timeout(2.0 * self._timeout_s):
                 client = await self._connected()
@@ -128,6 +131,7 @@ class PymodbusLink:
         except (TimeoutError, ConnectionException, OSError, ModbusException) as error:
             await self.close()
             raise NoAnswerError(str(error)) from error
+        _heed(asked)
         if answer.isError():
             raise RefusedError(f"write {address}+{len(values)}: {answer}")
 
@@ -136,6 +140,21 @@ class PymodbusLink:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+
+def _times_asked_to_end() -> int:
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
+
+
+def _heed(asked: int) -> None:
+    """End the task if it was asked to end since.
+
+    Before Python 3.12 `asyncio.wait_for`, in which pymodbus waits for an answer, loses a cancellation that comes in the
+    same turn as the answer: the task would go on for good, and whoever waits for its end with it.
+    """
+    if _times_asked_to_end() > asked:
+        raise asyncio.CancelledError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

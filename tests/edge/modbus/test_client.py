@@ -124,3 +124,29 @@ async def test_a_write_that_is_retried_stays_whole_between_others() -> None:
     one, two = Device("a", shared, 1, QUICK), Device("b", shared, 2, QUICK)
     await asyncio.gather(one.write("p", 20, [1]), two.write("p", 30, [2]))
     assert memory.calls == ["write 20", "write 20", "read 20+1", "write 30", "read 30+1"]
+
+
+async def test_who_is_asked_to_end_in_the_turn_of_the_answer_ends() -> None:
+    """Python 3.11 loses the cancellation there: a gateway's loop then went on for good and its stop hung."""
+    arrived = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readexactly(12)
+        writer.write(request[:4] + bytes([0, 5, 1, 3, 2, 0, 42]))
+        arrived.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        link = PymodbusLink.tcp("127.0.0.1", server.sockets[0].getsockname()[1], timedelta(seconds=5))
+        reading = asyncio.create_task(link.read(1, 0, 1))
+        await arrived.wait()
+        client = link._client
+        assert client is not None
+        while not client.ctx.response_future.done():
+            await asyncio.sleep(0)
+        assert not reading.done(), "the answer is there and its reader has not run yet"
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        await link.close()
