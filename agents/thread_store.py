@@ -11,6 +11,8 @@ from psycopg_pool import AsyncConnectionPool
 
 from agents.memory import shortened
 
+_ONLY_SEEN = frozenset({"step", "token"})  # events that nothing is decided by
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThreadCommand:
@@ -56,12 +58,15 @@ class ThreadStore:
             " ON CONFLICT (thread_id) DO UPDATE SET owner = excluded.owner, until = excluded.until"
             " WHERE thread_lease.owner = excluded.owner OR thread_lease.until <= %s RETURNING owner",
             [thread_id, owner, until, wall],
+            wait=False,
         )
         return bool(rows)
 
     async def drop_lease(self, thread_id: str, *, owner: str) -> None:
         """Give a lease back."""
-        await self._run("DELETE FROM thread_lease WHERE thread_id = %s AND owner = %s", [thread_id, owner])
+        await self._run(
+            "DELETE FROM thread_lease WHERE thread_id = %s AND owner = %s", [thread_id, owner], wait=False
+        )
 
     async def commands(self, limit: int = 100) -> list[ThreadCommand]:
         """Return the commands that nobody has finished, oldest first."""
@@ -86,10 +91,11 @@ class ThreadStore:
         )
 
     async def emit(self, thread_id: str, *, at: datetime, kind: str, body: Mapping[str, Any]) -> None:
-        """Append an event for everybody who watches the thread."""
+        """Append an event for everybody who watches the thread; what is only to be seen does not wait for the disk."""
         await self._run(
             "INSERT INTO thread_event (thread_id, at, kind, body) VALUES (%s, %s, %s, %s)",
             [thread_id, at, kind, Jsonb(body)],
+            wait=kind not in _ONLY_SEEN,
         )
 
     async def waiting(self, thread_id: str | None = None) -> list[Waiting]:
@@ -185,7 +191,10 @@ class ThreadStore:
             finally:
                 await connection.close()  # never back into the pool with a LISTEN on it
 
-    async def _run(self, query: str, arguments: list[Any]) -> list[tuple[Any, ...]]:
+    async def _run(self, query: str, arguments: list[Any], *, wait: bool = True) -> list[tuple[Any, ...]]:
+        """Run one statement; without `wait` its commit does not wait for the disk (it is in order all the same)."""
         async with self._pool.connection() as connection:
+            if not wait:
+                await connection.execute("SET LOCAL synchronous_commit = off")
             cursor = await connection.execute(query.encode(), arguments)
             return await cursor.fetchall() if cursor.description else []
