@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edge.simulator import battery
 from edge.simulator.battery import Floats, Ints
 from edge.simulator.bus import Bools
+from edge.simulator.chemistry import CHEMISTRIES
 from edge.simulator.plant_state import Drive, State
 from edge.simulator.site_spec import PlantSettings, SiteSpec
 from edge.simulator.transfer_switch import TransferSwitches
@@ -19,7 +19,7 @@ class AcSide:
 
     def __init__(self, specs: Sequence[SiteSpec], settings: PlantSettings, state: State) -> None:
         self._settings, self._state = settings, state
-        chemistry = {c.name: c for c in battery.CHEMISTRIES}
+        chemistry = {c.name: c for c in CHEMISTRIES}
         cells = [chemistry[spec.chemistry] for spec in specs]
         bank_ah = np.array([spec.string_ah * spec.strings for spec in specs])
         self._heat_j_per_c = np.array([c.heat_j_per_c_ah for c in cells]) * bank_ah

@@ -15,6 +15,7 @@ from edge.simulator import battery
 from edge.simulator.alternating import AcSide
 from edge.simulator.battery import Floats, Ints
 from edge.simulator.bus import Bools, BusInput, BusState, solve_bus
+from edge.simulator.chemistry import CHEMISTRIES
 from edge.simulator.plant_state import Commands, Drive, Energy, Hardware, State
 from edge.simulator.site_spec import PlantSettings, SiteSpec
 from edge.simulator.strings import Strings
@@ -38,7 +39,7 @@ class Plant:
         self.module_w = self._of("module_w")
         self.modules = np.array([spec.modules for spec in self.specs])
         self.genset_rated_w = self._of("genset_w")
-        cells = {c.name: c for c in battery.CHEMISTRIES}
+        cells = {c.name: c for c in CHEMISTRIES}
         kinds = [cells[spec.chemistry] for spec in self.specs]
         self._compensation_v_per_c = np.array([c.counter_v_per_c * c.cells for c in kinds])
         self._module = np.arange(max(spec.modules for spec in specs))

@@ -9,6 +9,7 @@ import numpy as np
 from edge.simulator import battery
 from edge.simulator.battery import Floats
 from edge.simulator.bus import Bools, BusState
+from edge.simulator.chemistry import CHEMISTRIES
 from edge.simulator.plant_state import (
     TRIP_COLD,
     TRIP_CURRENT,
@@ -32,7 +33,7 @@ class Strings:
     def __init__(self, specs: Sequence[SiteSpec], settings: PlantSettings) -> None:
         self.settings = settings
         most = max(spec.strings for spec in specs)
-        names = [c.name for c in battery.CHEMISTRIES]
+        names = [c.name for c in CHEMISTRIES]
         chem = np.array([[names.index(spec.chemistry)] * most for spec in specs])
         rated = np.array([[spec.string_ah] * most for spec in specs])
         self.installed: Bools = np.array([[k < spec.strings for k in range(most)] for spec in specs])

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from edge.simulator.battery import CHEMISTRIES, ocv_v
+from edge.simulator.battery import ocv_v
+from edge.simulator.chemistry import CHEMISTRIES
 from edge.simulator.fleet import FleetSimulation
 from edge.simulator.registry import simulated_fleet
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edge.simulator import battery
-from edge.simulator.battery import CHEMISTRIES, LFP, VRLA
+from edge.simulator.chemistry import CHEMISTRIES, LFP, VRLA
 
 LFP_ROW, VRLA_ROW = np.array([0]), np.array([1])
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge.simulator.battery import LFP, VRLA, fade_frac, spread
+from edge.simulator.battery import fade_frac, spread
+from edge.simulator.chemistry import LFP, VRLA
 from edge.simulator.plant import Plant
 from edge.simulator.plant_state import TRIP_COLD, TRIP_CURRENT, TRIP_HOT, TRIP_NONE, TRIP_OVER_V, TRIP_UNDER_V
 from edge.simulator.site_spec import SiteSpec
