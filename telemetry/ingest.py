@@ -164,7 +164,8 @@ class Ingest:
         self._wake.clear()
         if not self._full:
             try:
-                await asyncio.wait_for(self._wake.wait(), self.settings.flush_age.total_seconds())
+                async with asyncio.timeout(self.settings.flush_age.total_seconds()):
+                    await self._wake.wait()
             except TimeoutError:
                 return
 

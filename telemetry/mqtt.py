@@ -144,7 +144,8 @@ class MqttClient:
             MqttError: Not in time; the message holds what went wrong last.
         """
         try:
-            await asyncio.wait_for(self._ready.wait(), within.total_seconds())
+            async with asyncio.timeout(within.total_seconds()):
+                await self._ready.wait()
         except TimeoutError as error:
             raise MqttError(
                 f"{self._settings.client_id} is not connected: {self.last_error or 'no answer'}"

@@ -84,7 +84,8 @@ class Notifier:
                 except (OperationalError, PoolTimeout):
                     _log.warning("the database is away; messages wait")
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), self.pace.every.total_seconds())
+                    async with asyncio.timeout(self.pace.every.total_seconds()):
+                        await self._wake.wait()
                 self._wake.clear()
         finally:
             self.courier.close()

@@ -79,7 +79,8 @@ class Courier:
             ),
         )
         try:
-            return await asyncio.wait_for(work, 2.0 * (CONNECT_S + ANSWER_S))
+            async with asyncio.timeout(2.0 * (CONNECT_S + ANSWER_S)):
+                return await work
         except TimeoutError:
             return Delivery(ok=False, detail=f"{target.scheme}: no answer in time")
 

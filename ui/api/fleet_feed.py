@@ -106,8 +106,8 @@ class FleetFeed:
         self._wake.set()
 
     async def _next_look(self) -> None:
-        async with self._fresh:
-            await asyncio.wait_for(self._fresh.wait(), 30.0)
+        async with asyncio.timeout(30.0), self._fresh:
+            await self._fresh.wait()
 
     async def _look(self) -> None:
         now = self.clock.now()

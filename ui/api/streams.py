@@ -68,7 +68,8 @@ async def later() -> bytes:
 async def woken_within(woken: asyncio.Event, seconds: float) -> bool:
     """Return whether an event came within the time."""
     try:
-        await asyncio.wait_for(woken.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await woken.wait()
     except TimeoutError:
         return False
     return True
