@@ -8,7 +8,7 @@ import os
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -30,7 +30,9 @@ from schemathesis.specs.openapi.checks import (
 from telemetry.db import open_async_pool
 from tests.edge.safety.examples import a_background, a_forecast
 from tests.services import Database
-from tests.ui.api.world import SITES, World, one_person_plan, two_person_plan, world_over
+from tests.ui.api.oidc_provider import running_provider
+from tests.ui.api.test_oidc import SETTINGS
+from tests.ui.api.world import SITES, WALL, World, one_person_plan, two_person_plan, world_over
 from tools.forecasting.forecast_store import ForecastStore
 from ui.ops.secrets import DatabaseRole
 from ui.processes.api import listening, serve
@@ -70,16 +72,22 @@ def running(module_database: Database, tmp_path_factory: pytest.TempPathFactory)
     loop = asyncio.new_event_loop()
 
     async def body() -> None:
-        async with world_over(module_database, tmp_path_factory.mktemp("api")) as world:
-            await _fill(world)
-            with listening(0) as listener:
-                serving = asyncio.create_task(serve(world.services, listener, lambda: None))
-                url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-                started.append(Running(url, world.app.openapi(), world.tokens["ada"]))
-                ready.set()
-                await stop.wait()
-                serving.cancel()
-                await asyncio.gather(serving, return_exceptions=True)
+        folder = tmp_path_factory.mktemp("api")
+        with running_provider(lambda: WALL, SETTINGS.redirect_uri) as provider:
+            oidc = replace(SETTINGS, issuer=provider.issuer)
+            async with world_over(module_database, folder, oidc=oidc) as world:
+                await serve_until(world)
+
+    async def serve_until(world: World) -> None:
+        await _fill(world)
+        with listening(0) as listener:
+            serving = asyncio.create_task(serve(world.services, listener, lambda: None))
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            started.append(Running(url, world.app.openapi(), world.tokens["ada"]))
+            ready.set()
+            await stop.wait()
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(body()))
     thread.start()
@@ -149,7 +157,9 @@ class Prober:
             if name in case.path_parameters and self.asked[route] % 2 == 0:
                 case.path_parameters[name] = value
         self.asked[route] += 1
-        response = case.call(base_url=self.running.url, session=self.session, timeout=20)
+        response = case.call(
+            base_url=self.running.url, session=self.session, timeout=20, allow_redirects=False
+        )
         case.validate_response(response, checks=CHECKS)
 
 
@@ -183,7 +193,7 @@ def test_what_one_operation_makes_the_next_ones_can_use(running: Running) -> Non
         """Follows the links that lie in the document's shapes: what is made is shown, changed and ended."""
 
         def get_call_kwargs(self, case: Case[Any]) -> dict[str, Any]:
-            return {"base_url": running.url, "session": session, "timeout": 20}
+            return {"base_url": running.url, "session": session, "timeout": 20, "allow_redirects": False}
 
         def validate_response(self, response: Any, case: Case[Any], **_: Any) -> None:
             followed[f"{case.method.upper()} {case.path}"].add(response.status_code)

@@ -68,7 +68,7 @@ def test_every_example_is_valid_and_a_stranger_in_it_is_not(body: type[BaseModel
 
 
 def test_there_are_examples() -> None:
-    assert len(bodies()) == 15
+    assert len(bodies()) == 17
 
 
 @pytest.mark.parametrize(
@@ -79,6 +79,10 @@ def test_there_are_examples() -> None:
         ("POST", "/healthz", False),
         ("POST", "/v1/session", True),
         ("DELETE", "/v1/session", False),
+        ("GET", "/v1/oidc/callback", True),
+        ("POST", "/v1/oidc/callback", False),
+        ("POST", "/v1/oidc/session", True),
+        ("GET", "/v1/oidc/session", False),
         ("GET", "/m/style.css", True),
         ("POST", "/m/style.css", False),
         ("GET", "/m", False),
