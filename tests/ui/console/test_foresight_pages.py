@@ -13,12 +13,14 @@ from streamlit.testing.v1 import AppTest
 
 from telemetry.db import open_async_pool
 from tests.edge.safety.examples import NOW, a_forecast
+from tests.services import DatabaseServer
 from tests.ui.api.test_foresight import BREACH
-from tests.ui.console.conftest import LiveApi
+from tests.ui.console.conftest import LiveApi, serving_api
 from tests.ui.console.test_pages import drawn
 from tools.alerts.lifecycle import update_alerts
 from tools.anomaly.incident_store import IncidentStore
 from tools.forecasting.forecast_store import ForecastStore
+from ui.ops.ports import free_port
 from ui.ops.secrets import DatabaseRole
 
 pytestmark = pytest.mark.database
@@ -40,9 +42,19 @@ def keep(live_api: LiveApi, *, alert: bool = False, model: str = "") -> None:
     asyncio.run(write())
 
 
+@pytest.fixture(scope="module")
+def live_api(postgres_server: DatabaseServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveApi]:
+    """An installation of this file's own: forecasts change the figures that other pages are tested by."""
+    with (
+        postgres_server.fresh() as database,
+        serving_api(database, tmp_path_factory.mktemp("foresight"), free_port()) as api,
+    ):
+        yield api
+
+
 @pytest.fixture
 def clean(live_api: LiveApi) -> Iterator[psycopg.Connection]:
-    """Undo what a test writes: the installation is the whole folder's."""
+    """Undo what a test writes."""
     with psycopg.connect(live_api.database.owner_dsn, autocommit=True) as owner:
         yield owner
         owner.execute("DELETE FROM incident WHERE kind = 'reserve_breach'")
