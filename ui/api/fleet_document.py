@@ -175,6 +175,7 @@ def _site_line(row: SiteRow, site: Site, need: Need | None, now: datetime, *, on
         "grid_w": row.grid_w,
         "battery_w": row.battery_w,
         "pv_w": row.pv_w,
+        "genset_w": row.genset_w,
         "bus_v": row.bus_v,
         "soc_frac": row.soc_frac,
         "soh_frac": row.soh_frac,

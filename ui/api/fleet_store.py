@@ -28,6 +28,7 @@ class SiteRow(NamedTuple):
     grid_w: float | None
     battery_w: float | None
     pv_w: float | None
+    genset_w: float | None
     bus_v: float | None
     soc_frac: float | None
     soh_frac: float | None
@@ -63,7 +64,7 @@ class Band:
 
 
 _SITES = (
-    "SELECT s.site_id, l.at, l.load_w, l.grid_w, l.battery_w, l.pv_w, l.bus_v, l.soc_frac, l.soh_frac, l.battery_c,"
+    "SELECT s.site_id, l.at, l.load_w, l.grid_w, l.battery_w, l.pv_w, l.genset_w, l.bus_v, l.soc_frac, l.soh_frac, l.battery_c,"
     " l.mains_ok, l.alarms, t.at, t.online, t.state, t.local_lock, q.score, coalesce(i.open, 0)"
     " FROM site s LEFT JOIN reading_latest l USING (site_id) LEFT JOIN site_status t USING (site_id)"
     " LEFT JOIN site_quality q USING (site_id) LEFT JOIN (SELECT site_id, count(*) AS open FROM incident"

@@ -268,6 +268,7 @@ class FleetSite(Schema):
     grid_w: float | None
     battery_w: float | None
     pv_w: float | None
+    genset_w: float | None
     bus_v: float | None
     soc_frac: float | None
     soh_frac: float | None

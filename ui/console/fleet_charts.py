@@ -6,6 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from ui.console import texts
 from ui.console.api_client import Doc
 from ui.console.charts import (
     BLUE,
@@ -118,7 +119,7 @@ def hover_of(site: Doc) -> str:
         f"SoC {percent(site['soc_frac'])}, backup {hours(site['autonomy_h'])}, above reserve {hours(site['margin_h'])}",
     ]
     if site["simulated"]:
-        lines.append("simulated")
+        lines.append(texts.SIMULATED)
     return "<br>".join(lines)
 
 
@@ -127,8 +128,8 @@ def feeder_figure(feeders: Sequence[Doc]) -> go.Figure:
     figure = blank(max(150, 46 * len(feeders) + 70))
     names = [one["name"] or one["feeder_id"] for one in feeders]
     parts: Mapping[str, tuple[str, str]] = {
-        "background_w": ("other load", SKY),
-        "sites_w": ("our sites", BLUE),
+        "background_w": (texts.CHART_OTHER_LOAD, SKY),
+        "sites_w": (texts.CHART_OUR_SITES, BLUE),
     }
     for key, (label, colour) in parts.items():
         figure.add_trace(
@@ -139,7 +140,7 @@ def feeder_figure(feeders: Sequence[Doc]) -> go.Figure:
         )  # fmt: skip
     figure.add_trace(
         go.Scatter(
-            y=names, x=[one["import_limit_w"] / 1e3 for one in feeders], name="limit", mode="markers",
+            y=names, x=[one["import_limit_w"] / 1e3 for one in feeders], name=texts.CHART_LIMIT, mode="markers",
             marker={"symbol": "line-ns", "size": 18, "line": {"width": 3, "color": VERMILLION}},
             hovertemplate="%{x:,.1f} kW",
         )
@@ -177,12 +178,12 @@ def backup_figure(sites: Sequence[Doc]) -> go.Figure | None:
         go.Bar(
             x=[edge + width / 2 for edge in edges], y=counts, width=width * 0.92, marker={"color": GREEN},
             customdata=[f"{edge:g}–{edge + width:g} h" for edge in edges],
-            hovertemplate="%{customdata}: %{y} sites<extra></extra>",
+            hovertemplate=texts.CHART_SITES_COUNT.format(hours="%{customdata}", sites="%{y}") + "<extra></extra>",
         )
     )  # fmt: skip
     figure.update_layout(hovermode="closest", dragmode=False)
-    figure.update_xaxes(title="hours of backup", rangemode="tozero")
-    figure.update_yaxes(title="sites", tickformat="d", rangemode="tozero")
+    figure.update_xaxes(title=texts.CHART_BACKUP_HOURS, rangemode="tozero")
+    figure.update_yaxes(title=texts.CHART_SITES, tickformat="d", rangemode="tozero")
     return figure
 
 
@@ -203,10 +204,10 @@ def worst_figure(sites: Sequence[Doc]) -> go.Figure | None:
             y=[one["site_id"] for one in found], x=[one["margin_h"] for one in found], orientation="h",
             marker={"color": [VERMILLION if one["margin_h"] < 0.0 else ORANGE if one["margin_h"] < 1.0 else GREEN for one in found]},
             customdata=[f"backup {hours(one['autonomy_h'])}, must keep {hours(one['reserve_h'])}" for one in found],
-            hovertemplate="%{y}: %{x:.2f} h above reserve<br>%{customdata}<extra></extra>",
+            hovertemplate=texts.CHART_MARGIN_POINT.format(site="%{y}", hours="%{x:.2f}") + "<br>%{customdata}<extra></extra>",
         )
     )  # fmt: skip
     figure.update_layout(hovermode="closest", dragmode=False, bargap=0.4)
-    figure.update_xaxes(title="hours above the reserve", zeroline=True, zerolinewidth=2)
+    figure.update_xaxes(title=texts.CHART_MARGIN, zeroline=True, zerolinewidth=2)
     figure.update_yaxes(title=None, autorange="reversed", type="category")
     return figure

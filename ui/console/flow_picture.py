@@ -4,6 +4,7 @@ from base64 import b64encode
 from dataclasses import dataclass
 from html import escape
 
+from ui.console import texts
 from ui.console.api_client import Doc
 from ui.console.charts import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION
 from ui.console.formats import NOTHING, percent, plain
@@ -27,7 +28,7 @@ class Flow:
 
 
 def flows_of(site: Doc, rectifier_w: float | None) -> list[Flow]:
-    """Return the lines of the picture: grid to rectifier to bus, bus to load, bus to battery, PV to bus."""
+    """Return the lines of the picture: grid and genset to rectifier to bus, bus to load, bus to battery, PV to bus."""
     grid_w = 0.0 if site["mains_ok"] is False else site["grid_w"]
     found = [
         Flow(name="grid", power_w=grid_w, x1=112, y1=130, x2=158, y2=130, colour=BLUE),
@@ -37,6 +38,10 @@ def flows_of(site: Doc, rectifier_w: float | None) -> list[Flow]:
     ]
     if site["pv_w"] is not None:
         found.append(Flow(name="pv", power_w=site["pv_w"], x1=330, y1=66, x2=330, y2=122, colour=ORANGE))
+    if site["genset_w"] is not None:
+        found.append(
+            Flow(name="genset", power_w=site["genset_w"], x1=210, y1=66, x2=210, y2=98, colour=VERMILLION)
+        )
     return found
 
 
@@ -53,20 +58,31 @@ def power_flow_svg(site: Doc, rectifier_w: float | None = None) -> str:
     """Return the picture as SVG; text has the colour `currentColor`."""
     flows = flows_of(site, rectifier_w)
     largest = max((abs(one.power_w) for one in flows if one.power_w is not None), default=0.0)
-    mains = {True: "mains present", False: "mains lost", None: "mains unknown"}[site["mains_ok"]]
+    mains = texts.FLOW_MAINS[site["mains_ok"]]
     parts = [
-        _box(8, 100, 104, 60, "Grid", mains, VERMILLION if site["mains_ok"] is False else BLUE),
-        _box(158, 100, 104, 60, "Rectifier", "AC to DC", BLUE),
-        _box(448, 100, 104, 60, "Load", "radio and more", PURPLE),
-        _box(258, 196, 144, 60, "Battery", f"SoC {percent(site['soc_frac'])}", GREEN),
+        _box(8, 100, 104, 60, texts.FLOW["grid"], mains, VERMILLION if site["mains_ok"] is False else BLUE),
+        _box(158, 100, 104, 60, texts.FLOW["rectifier"], texts.FLOW_RECTIFIER, BLUE),
+        _box(448, 100, 104, 60, texts.FLOW["load"], texts.FLOW_LOAD, PURPLE),
+        _box(
+            258,
+            196,
+            144,
+            60,
+            texts.FLOW["battery"],
+            texts.FLOW_SOC.format(soc=percent(site["soc_frac"])),
+            GREEN,
+        ),
         f'<circle cx="330" cy="130" r="8" fill="{GREY}"/>',
         f'<text x="344" y="152" font-size="12" fill="{_INK}">{plain(site["bus_v"], "V")}</text>',
         _level(site["soc_frac"]),
     ]
     if site["pv_w"] is not None:
-        parts.append(_box(278, 8, 104, 58, "PV", "sun", ORANGE))
+        parts.append(_box(278, 8, 104, 58, texts.FLOW["pv"], texts.FLOW_PV, ORANGE))
+    if site["genset_w"] is not None:
+        running = texts.FLOW_GENSET[site["genset_w"] > 0.0]
+        parts.append(_box(158, 8, 104, 58, texts.FLOW["genset"], running, VERMILLION))
     parts += [_arrow(one, largest) for one in flows]
-    top = 0 if site["pv_w"] is not None else 70  # nothing stands above the bus
+    top = 70 if site["pv_w"] is None and site["genset_w"] is None else 0  # nothing stands above the bus
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 {top} 560 {268 - top}" font-family="Source Sans, Arial, sans-serif">'
         f"{''.join(parts)}</svg>"
@@ -75,8 +91,8 @@ def power_flow_svg(site: Doc, rectifier_w: float | None = None) -> str:
 
 def described(site: Doc, flows: list[Flow]) -> str:
     """Return the picture in words."""
-    spoken = ", ".join(f"{one.name} {_watts(one.power_w)}" for one in flows)
-    return f"Power flow of {site['site_id']}: {spoken}; battery positive is charging"
+    spoken = ", ".join(f"{texts.FLOW[one.name]} {_watts(one.power_w)}" for one in flows)
+    return texts.FLOW_SPOKEN.format(site=site["site_id"], flows=spoken)
 
 
 def direction(flow: Flow) -> int:

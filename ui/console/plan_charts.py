@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import plotly.graph_objects as go
 
+from ui.console import texts
 from ui.console.api_client import Doc
 from ui.console.charts import BLUE, GREY, SKY, STATUS_COLOURS, VERMILLION, blank, faint, mark
 from ui.console.formats import local, span
@@ -31,10 +32,10 @@ def curve_figure(plan: Doc, zone: ZoneInfo) -> go.Figure | None:
     figure.add_trace(
         go.Scatter(
             x=at, y=values, mode="lines", line={"shape": "hv", "color": BLUE, "width": 2}, fill="tozeroy",
-            fillcolor=faint(BLUE), hovertemplate="%{y:,.2f} kW", name="setpoint",
+            fillcolor=faint(BLUE), hovertemplate="%{y:,.2f} kW", name=texts.CHART_SETPOINT,
         )
     )  # fmt: skip
-    figure.update_yaxes(title="kW (charging up)", zeroline=True, zerolinewidth=1)
+    figure.update_yaxes(title=texts.CHART_CHARGING_UP, zeroline=True, zerolinewidth=1)
     figure.update_layout(dragmode=False)
     return figure
 
@@ -43,7 +44,10 @@ def effect_figure(feeders: Sequence[Doc]) -> go.Figure:
     """Return each feeder's expected peak import without and with the plan, and its limit, kW."""
     figure = blank(max(170, 58 * len(feeders) + 70))
     names = [one["feeder_id"] for one in feeders]
-    for key, label, colour in (("peak_without_w", "without", SKY), ("peak_with_w", "with the plan", BLUE)):
+    for key, label, colour in (
+        ("peak_without_w", texts.CHART_WITHOUT, SKY),
+        ("peak_with_w", texts.CHART_WITH, BLUE),
+    ):
         figure.add_trace(
             go.Bar(
                 y=names, x=[one[key] / 1e3 for one in feeders], name=label, orientation="h", marker={"color": colour},
@@ -52,7 +56,7 @@ def effect_figure(feeders: Sequence[Doc]) -> go.Figure:
         )  # fmt: skip
     figure.add_trace(
         go.Scatter(
-            y=names, x=[one["limit_w"] / 1e3 for one in feeders], name="limit", mode="markers",
+            y=names, x=[one["limit_w"] / 1e3 for one in feeders], name=texts.CHART_LIMIT, mode="markers",
             marker={"symbol": "line-ns", "size": 26, "line": {"width": 3, "color": VERMILLION}},
             hovertemplate="%{x:,.1f} kW",
         )
@@ -62,7 +66,7 @@ def effect_figure(feeders: Sequence[Doc]) -> go.Figure:
     room = max(1.0, 0.15 * (highest - lowest))
     figure.update_layout(barmode="group", hovermode="y unified", bargap=0.35, dragmode=False)
     figure.update_xaxes(
-        title="peak import, kW (axis does not start at zero)",
+        title=texts.CHART_PEAK,
         range=[max(0.0, lowest - 6 * room), highest + room],
     )
     figure.update_yaxes(title=None, autorange="reversed", type="category")

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 import plotly.graph_objects as go
 
+from ui.console import texts
 from ui.console.api_client import Doc
 from ui.console.charts import (
     BLUE,
@@ -58,7 +59,7 @@ def forecast_onto(
     forecast: Doc,
     zone: ZoneInfo,
     until: datetime | None = None,
-    name: str = "forecast",
+    name: str = texts.CHART_FORECAST,
     colour: str = PURPLE,
 ) -> None:
     """Add a forecast's median and 95 % band, kW."""
@@ -69,10 +70,10 @@ def forecast_onto(
         at,
         [x or 0.0 for x in lower],
         [x or 0.0 for x in upper],
-        name=f"{name}, 95 % band",
+        name=texts.CHART_BAND.format(what=name),
         colour=colour,
     )
-    line(figure, at, middle, name=f"{name}, median", colour=colour, unit="kW", dash="dot")
+    line(figure, at, middle, name=texts.CHART_MEDIAN.format(what=name), colour=colour, unit="kW", dash="dot")
 
 
 def history_figure(
@@ -121,7 +122,7 @@ def add_reserve(figure: go.Figure, frac: float | None) -> None:
         return
     figure.add_hrect(y0=0, y1=100.0 * frac, fillcolor=faint(VERMILLION, 0.10), line_width=0)
     figure.add_hline(
-        y=100.0 * frac, line={"color": VERMILLION, "width": 1, "dash": "dash"}, annotation_text="reserve (about)",
+        y=100.0 * frac, line={"color": VERMILLION, "width": 1, "dash": "dash"}, annotation_text=texts.CHART_RESERVE,
         annotation_position="top left",
     )  # fmt: skip
 

@@ -288,6 +288,7 @@ STATE = {
     "offline": "offline",
     "unknown": "unknown",
 }
+FLEET_INCIDENT = "{severity}: {kind} at {site}, {age}"
 FLEET_FEEDERS_UNKNOWN = "The other load of {feeders} is not known, so its import is not either."
 
 # --- site ---
@@ -298,6 +299,21 @@ SITE_SILENT = "This site has not sent a reading yet. Look at its gateway and its
 SITE_MODE = "mode {mode}"
 SITE_LOCKED = "locked at the site"
 SITE_FLOW = "Power flow now"
+FLOW = {
+    "grid": "Grid",
+    "genset": "Genset",
+    "rectifier": "Rectifier",
+    "load": "Load",
+    "battery": "Battery",
+    "pv": "PV",
+}
+FLOW_MAINS = {True: "mains present", False: "mains lost", None: "mains unknown"}
+FLOW_RECTIFIER = "AC to DC"
+FLOW_LOAD = "radio and more"
+FLOW_SOC = "SoC {soc}"
+FLOW_PV = "sun"
+FLOW_GENSET = {True: "running", False: "stands by"}
+FLOW_SPOKEN = "Power flow of {site}: {flows}; battery positive is charging"
 SITE_READ = "Read {ago}. Battery: positive is charging, negative is discharging."
 SITE_SOC = "State of charge against the reserve"
 SITE_NO_SOC = "The battery does not report its SoC."
@@ -649,6 +665,21 @@ CHANGE_WORDS = {"peak_shaving": "shave the peak", "demand_response": "give power
 CHANGE_POWER = "give {power} kW"
 CHANGE_AND = " and "
 CHART_LOAD = "load forecast"
+CHART_FORECAST = "forecast"
+CHART_LIMIT = "limit"
+CHART_OTHER_LOAD = "other load"
+CHART_OUR_SITES = "our sites"
+CHART_BACKUP_HOURS = "hours of backup"
+CHART_SITES = "sites"
+CHART_SITES_COUNT = "{hours}: {sites} sites"
+CHART_MARGIN = "hours above the reserve"
+CHART_MARGIN_POINT = "{site}: {hours} h above the reserve"
+CHART_SETPOINT = "setpoint"
+CHART_CHARGING_UP = "kW (charging up)"
+CHART_WITHOUT = "without"
+CHART_WITH = "with the plan"
+CHART_PEAK = "peak import, kW (axis does not start at zero)"
+CHART_RESERVE = "reserve (about)"
 CHART_IMPORT = "expected import"
 CHART_BAND = "{what}, 95 % band"
 CHART_MEDIAN = "{what}, median"

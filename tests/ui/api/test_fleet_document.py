@@ -47,7 +47,7 @@ def test_the_store_is_the_planners() -> None:
 
 def a_row(load_w: float = 1024.0) -> SiteRow:
     return SiteRow(
-        site_id=SITE, read_at=NOW, load_w=load_w, grid_w=1100.0, battery_w=0.0, pv_w=None, bus_v=54.0, soc_frac=0.875,
+        site_id=SITE, read_at=NOW, load_w=load_w, grid_w=1100.0, battery_w=0.0, genset_w=None, pv_w=None, bus_v=54.0, soc_frac=0.875,
         soh_frac=1.0, battery_c=25.0, mains_ok=True, alarms=[], status_at=NOW, online=True, state="float",
         local_lock=False, quality=1.0, open_incidents=0,
     )  # fmt: skip

@@ -10,7 +10,7 @@ def a_site(site_id: str = "s-1", **changes: Any) -> dict[str, Any]:
     return {
         "site_id": site_id, "name": f"Site {site_id}", "feeder_id": "f-1", "latitude": 60.0, "longitude": 10.0,
         "mode": "remote", "simulated": True, "online": True, "state": "float", "local_lock": False, "read_at": AT,
-        "load_w": 2000.0, "grid_w": 2100.0, "battery_w": 4.0, "pv_w": None, "bus_v": 54.4, "soc_frac": 0.9,
+        "load_w": 2000.0, "grid_w": 2100.0, "battery_w": 4.0, "pv_w": None, "genset_w": None, "bus_v": 54.4, "soc_frac": 0.9,
         "soh_frac": 1.0, "battery_c": 25.0, "mains_ok": True, "alarms": [], "autonomy_h": 6.0, "reserve_h": 4.0,
         "margin_h": 2.0, "spare_wh": 4000.0, "available_w": 2000.0, "quality": 1.0, "open_incidents": 0,
     } | changes  # fmt: skip

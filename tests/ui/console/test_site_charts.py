@@ -90,6 +90,15 @@ def test_pv_is_drawn_only_where_there_is_some() -> None:
     assert ">PV<" in power_flow_svg(a_site(pv_w=300.0))
 
 
+def test_a_genset_is_drawn_only_where_there_is_one_and_says_whether_it_runs() -> None:
+    assert ">Genset<" not in power_flow_svg(a_site())
+    assert ">stands by<" in power_flow_svg(a_site(genset_w=0.0))
+    burning = a_site(genset_w=2400.0, mains_ok=False)
+    assert ">running<" in power_flow_svg(burning)
+    assert "Genset 2.40 kW" in power_flow_picture(burning)
+    assert [direction(one) for one in flows_of(burning, 2300.0) if one.name in {"grid", "genset"}] == [0, 1]
+
+
 def test_a_lost_main_is_said_and_nothing_flows_from_it() -> None:
     site = a_site(mains_ok=False, grid_w=2100.0)
     assert "mains lost" in power_flow_svg(site)
@@ -99,7 +108,7 @@ def test_a_lost_main_is_said_and_nothing_flows_from_it() -> None:
 def test_a_name_cannot_break_out_of_the_picture() -> None:
     picture = power_flow_picture(a_site(site_id='"><script>'))
     assert "<script" not in picture
-    assert "battery 4 W" in picture
+    assert "Battery 4 W" in picture
 
 
 def test_a_faint_colour_keeps_its_hue() -> None:

@@ -229,7 +229,9 @@ def _incidents(desk: Desk, fleet: Doc) -> None:
     found.sort(key=lambda one: (_SEVERITIES.index(one["severity"]), -one["score"]))
     for one in found[:_TOP]:
         age = ago(one["since"], now_of(fleet))
-        label = f"{one['severity']}: {words(one['kind'])} at {one['site_id']}, {age}"
+        label = texts.FLEET_INCIDENT.format(
+            severity=one["severity"], kind=words(one["kind"]), site=one["site_id"], age=age
+        )
         if st.button(label, key=f"incident {one['incident_id']}", icon=":material/warning:", width="stretch"):
             go_to("incidents", incident=one["incident_id"])
 
