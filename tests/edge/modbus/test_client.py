@@ -128,7 +128,7 @@ async def test_a_write_that_is_retried_stays_whole_between_others() -> None:
 
 async def test_who_is_asked_to_end_in_the_turn_of_the_answer_ends() -> None:
     """Python 3.11 loses the cancellation there: a gateway's loop then went on for good and its stop hung."""
-    arrived = asyncio.Event()
+    arrived, gone = asyncio.Event(), asyncio.Event()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = await reader.readexactly(12)
@@ -136,6 +136,8 @@ async def test_who_is_asked_to_end_in_the_turn_of_the_answer_ends() -> None:
         arrived.set()
         await reader.read()
         writer.close()
+        await writer.wait_closed()
+        gone.set()
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         link = PymodbusLink.tcp("127.0.0.1", server.sockets[0].getsockname()[1], timedelta(seconds=5))
@@ -150,3 +152,4 @@ async def test_who_is_asked_to_end_in_the_turn_of_the_answer_ends() -> None:
         with pytest.raises(asyncio.CancelledError):
             await reading
         await link.close()
+        await gone.wait()
