@@ -29,7 +29,7 @@ class Cabinet:
         self._charge_limit_a: float | None = None
         self._written_at: datetime | None = None
         self._applied_at: datetime | None = None
-        self._inverter_w = 0.0
+        self._inverter_w: float | None = 0.0  # None: a release failed, so it may still be at any power
         self._inverter_at: datetime | None = None
 
     @property
@@ -90,14 +90,15 @@ class Cabinet:
         Raises:
             DeviceError: The device did not answer, or holds something else.
         """
-        if power_w == 0.0 == self._inverter_w:
+        held_w = self._inverter_w
+        if power_w == 0.0 and (held_w == 0.0 or not self._port.capabilities.inverter):
             return
         last = self._inverter_at
-        due = last is None or now < last or now - last >= revert / 3
-        if power_w == 0.0 or due or abs(power_w - self._inverter_w) >= _INVERTER_STEP_W:
-            self._inverter_w = power_w  # also if the write fails half-way: it must be released then
+        due = held_w is None or last is None or now < last or now - last >= revert / 3
+        if power_w == 0.0 or due or abs(power_w - (held_w or 0.0)) >= _INVERTER_STEP_W:
+            self._inverter_w = None  # also if the write fails half-way: it must be released then
             await self._port.write_inverter_w(power_w, revert)
-            self._inverter_at = now
+            self._inverter_w, self._inverter_at = power_w, now
 
     async def release(self) -> None:
         """Return to float with charging closed, whatever was written before: voltage first, it is what matters.
@@ -105,9 +106,9 @@ class Cabinet:
         Raises:
             DeviceError: A device did not answer.
         """
-        self._volts, self._inverter_w = None, 0.0
+        self._volts, self._inverter_w = None, None
         await self._port.release()
-        self._volts = self._port.capabilities.float_v
+        self._volts, self._inverter_w = self._port.capabilities.float_v, 0.0
         self._charge_limit_a = None
         await self._port.write_charge_limit_a(0.0)
         self._charge_limit_a = 0.0

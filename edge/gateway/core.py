@@ -138,6 +138,7 @@ class GatewayCore:
             async with self._lock:
                 await self.condition.miss_scan(str(error))
             return
+        read_at = self.clock.now()
         async with self._lock:
             now = self.clock.now()
             tick = Tick(at=now, wall_s=self.monotonic(), speed=speed_of(self.clock))
@@ -150,7 +151,7 @@ class GatewayCore:
             if before is not None and jumped(before, tick, self.config.pacing.clock_jump_s):
                 self.outbox.event(now, "clock_jump", f"{(now - before.at).total_seconds():.1f} s")
                 await self.float_now(now, "clock_jump")
-            self.island.look(sample.switch, now)
+            self.island.look(sample.switch, read_at, now)
             await self.condition.judge(sample, now)
             try:
                 await self.act(sample, now)

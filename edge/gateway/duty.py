@@ -26,6 +26,7 @@ class Duty:
 
     `set_w` is the ramped and allowed setpoint, `asked_w` the one that the schedule names at `at`. `reason` is what
     holds it back now, `limited_told` whether that was acknowledged. `response` is a reserve's answer and account.
+    `in_outage`: it was taken on in an outage and is for its isolated section alone.
     """
 
     command: Command
@@ -40,6 +41,7 @@ class Duty:
     reason: Reason | None = None
     limited_told: bool = False
     response: Response | None = None
+    in_outage: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -104,6 +104,13 @@ def switch_gap(
     return "switch_stale" if known.moved_at is None or now - known.moved_at > within else ""
 
 
+def mains_gap(sample: FieldSample) -> str:
+    """Return what speaks against mains that are said to be present: an input may be stuck, or hear a genset."""
+    if sample.grid_v is not None and not abs(sample.grid_v) > _DEAD_V:
+        return "utility_dead"
+    return "" if (sample.genset_w or 0.0) <= _DEAD_W else "genset_running"
+
+
 def island_gap(
     rule: IslandRule,
     switch: SwitchRule,

@@ -16,7 +16,7 @@ from msgspec.structs import replace as alter
 from edge.gateway import roster
 from edge.gateway.cabinet import Cabinet
 from edge.gateway.duty import Duty, advance
-from edge.gateway.interlock import Interlock, SwitchPosition, follow, island_gap, switch_gap
+from edge.gateway.interlock import Interlock, SwitchPosition, follow, island_gap, mains_gap, switch_gap
 from edge.gateway.limits import OwnLimits, Reason, beyond_load_w
 from edge.modbus.port import DeviceError, FieldSample, SitePort, SwitchReading
 
@@ -37,6 +37,7 @@ class Island:
         self._port = port
         self._cabinet = cabinet
         self._known = Interlock()
+        self._looked_at: datetime | None = None
         export = core.config.limits.export
         # Declared in the file without a switch among the devices: its position is never known, nothing is exported.
         self._counts = port.capabilities.transfer_switch or (export is not None and export.island is not None)
@@ -50,31 +51,52 @@ class Island:
         """Whether a command to feed the isolated section is in force."""
         return self._core.condition.in_outage and bool(self._core.duties)
 
-    def look(self, seen: SwitchReading | None, now: datetime) -> None:
-        """Take in what the contacts say; a change of position is reported."""
+    def _within(self) -> timedelta:
+        """Return how old what is known may be: two control periods, stretched or not."""
+        return max(_LOOK_WITHIN, 2 * self._core.period())
+
+    def look(self, seen: SwitchReading | None, read_at: datetime, now: datetime) -> None:
+        """Take in what the contacts said at `read_at`; a change of position is reported.
+
+        A look that waited long for its turn is none, and after a time without looks everything begins anew: nobody
+        knows where the switch was meanwhile.
+        """
         export = self._core.config.limits.export
         if export is None or not self._counts:
             return
-        before, self._known = self._known, follow(self._known, seen, export.switch, now)
+        before, last, self._looked_at = self._known, self._looked_at, now
+        known = before if last is None or timedelta(0) <= now - last <= self._within() else Interlock()
+        fresh = timedelta(0) <= now - read_at <= self._within()
+        self._known = follow(known, seen if fresh else None, export.switch, now)
         if (before.position, before.why) != (self._known.position, self._known.why):
             why = f": {self._known.why}" if self._known.why else ""
             self._core.outbox.event(now, "transfer_switch", f"{self._known.position}{why}")
 
     def gap(self, sample: FieldSample | None, now: datetime) -> str | None:
         """Return what an export lacks now, nothing where it may be, None where none is declared for such a time."""
-        export = self._core.config.limits.export
+        export, within = self._core.config.limits.export, self._within()
         if export is None:
             return None
         if sample is None:
             return "not_read"
-        within = max(_LOOK_WITHIN, 2 * self._core.period())
         # While an outage is on, a scan that still saw the mains opens nothing: `island_gap` says so.
         if sample.mains_ok and not self._core.condition.in_outage:
             wanted = SwitchPosition.CLOSED
-            return switch_gap(self._known, wanted, export.switch, now, within) if self._counts else ""
+            gap = mains_gap(sample)
+            return gap or (
+                switch_gap(self._known, wanted, export.switch, now, within) if self._counts else ""
+            )
         if export.island is None:
             return None
-        return island_gap(export.island, export.switch, self._known, sample, now, within)
+        sampled_at = self._core.recorder.sampled_at
+        if sampled_at is None or not timedelta(0) <= now - sampled_at <= within:
+            return "not_read"
+        gap = island_gap(export.island, export.switch, self._known, sample, now, within)
+        return gap or ("" if sample.bus_v > self._floor_v() else "bus_at_backstop")
+
+    def _floor_v(self) -> float:
+        """Return the bus voltage at which the battery is the site's alone, whatever its state of charge says, V."""
+        return max(self._port.capabilities.backstop_v, self._core.config.limits.bus_min_v)
 
     def limits(self, sample: FieldSample | None, now: datetime) -> OwnLimits:
         """Return the site's limits as they are now: without export unless the switch lets it be."""
@@ -123,11 +145,12 @@ class Island:
         except DeviceError:
             mains_ok = None
         seen = await self._port.read_switch()
+        read_at = self._core.clock.now()
         async with self._lock:
             now, sample = self._core.clock.now(), self._core.recorder.sample
             if not self.exporting() or sample is None:
                 return
-            self.look(seen, now)
+            self.look(seen, read_at, now)
             known = None if mains_ok is None else replace(sample, mains_ok=mains_ok)
             if gap := self.gap(known, now):
                 await self.end(now, gap)

@@ -141,6 +141,7 @@ def _record(duty: Duty) -> DutyRecord:
         accepted_at=duty.accepted_at,
         limited_wh=round(duty.limited_wh, 3),
         limited_told=duty.limited_told,
+        in_outage=duty.in_outage,
     )
     answer = duty.response
     if answer is None:

@@ -150,13 +150,18 @@ class Orders:
             )
             core.tell_account(duty, now)
         try:
-            read_back_v = await self._act(command.kind, bool(out), now)
+            # Remembering takes time: what is done now stands on what is known now.
+            read_back_v = await self._act(command.kind, bool(out), core.clock.now())
         except DeviceError as error:
             core.duties = tuple(duty for duty in core.duties if duty.command.command_id != command.command_id)
             await core.fail(now, str(error))
             final = self._ack(verified, AckVerdict.REFUSED, "device_fault", now)
         else:
             final = self._ack(verified, AckVerdict.ACCEPTED, "", core.clock.now(), read_back_v)
+            ended = all(duty.command.command_id != command.command_id for duty in core.duties)
+            if command.kind in DUTY_KINDS and ended:  # its last word was said
+                core.tell_state(core.clock.now())
+                return
         core.outbox.send(Urgent(leaf="ack", payload=core.memory.amend_ack(final)))
         core.tell_state(core.clock.now())
 
@@ -165,7 +170,8 @@ class Orders:
         core = self._core
         command = verified.command
         if command.kind in DUTY_KINDS:
-            core.duties, out = roster.take_on(core.duties, roster.new_duty(verified, envelope, now))
+            fresh = roster.new_duty(verified, envelope, now, in_outage=core.condition.in_outage)
+            core.duties, out = roster.take_on(core.duties, fresh)
             return out
         lowered = isinstance(command.body, ModeBody) and command.body.mode.value != "remote"
         if command.kind is CommandKind.RELEASE or lowered:

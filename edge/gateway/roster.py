@@ -85,9 +85,16 @@ def say(
     )
 
 
-def new_duty(verified: Verified, envelope: bytes, now: datetime) -> Duty:
+def new_duty(verified: Verified, envelope: bytes, now: datetime, *, in_outage: bool = False) -> Duty:
     """Return the account of a command accepted now."""
-    return Duty(command=verified.command, digest=verified.digest, envelope=envelope, accepted_at=now, at=now)
+    return Duty(
+        command=verified.command,
+        digest=verified.digest,
+        envelope=envelope,
+        accepted_at=now,
+        at=now,
+        in_outage=in_outage,
+    )
 
 
 def restore(
@@ -96,7 +103,8 @@ def restore(
     """Return the duties that a restart takes up, and those that it gives up.
 
     Taken up is only what still verifies, and nothing if the clock went back. A key that has expired since then still
-    counts: it was valid when the command was accepted.
+    counts: it was valid when the command was accepted. What was to feed an isolated section is never taken up: nobody
+    saw whether outage and switch lasted.
     """
     if seen_at is not None and now < seen_at:
         return (), records
@@ -105,7 +113,7 @@ def restore(
     for record in records:
         envelope = base64.b64decode(record.envelope)
         verified = verify_command(envelope, keys, record.accepted_at)
-        if isinstance(verified, Unverified):
+        if isinstance(verified, Unverified) or record.in_outage:
             given_up.append(record)
             continue
         duty = new_duty(verified, envelope, record.accepted_at)

@@ -27,7 +27,10 @@ class AckRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class DutyRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An accepted command that is in force, its signed bytes, what was limited so far, a reserve's account."""
+    """An accepted command that is in force, its signed bytes, what was limited so far, a reserve's account.
+
+    `in_outage`: taken on in an outage, so that no restart takes it up.
+    """
 
     envelope: str
     command_id: str
@@ -40,6 +43,7 @@ class DutyRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     down_wh: float = 0.0
     given_wh: float = 0.0
     taken_wh: float = 0.0
+    in_outage: bool = False
 
 
 class Remembered(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -33,11 +33,13 @@ def site(core: GatewayCore, now: datetime) -> Site:
     """Return the field side."""
     duty = roster.current(core.duties, now)
     limits, sample = core.config.limits, core.recorder.sample
+    # In an outage without a duty an alarm is no fault yet, and still no time to begin one.
+    alarmed = sample is not None and not set(sample.alarms).isdisjoint(core.config.fault_alarms)
     return Site(
         sample=sample,
         sampled_at=core.recorder.sampled_at,
         max_age=max(timedelta(seconds=limits.max_sample_age_s), 3 * core.period()),
-        fault=bool(core.condition.fault),
+        fault=bool(core.condition.fault) or alarmed,
         running_w=0.0 if duty is None else duty.asked_w,
         cycles_today=core.memory.discharged_wh(now) / limits.rated_wh,
         capabilities=core.capabilities,

@@ -39,7 +39,7 @@ async def _set_704(model: SunspecModel, power_w: float, revert_s: int) -> float:
     held = await model.write("WSet", power_w)
     await model.write("WSetEna", 1)
     left = (await model.read(["WSetRvrtRem"]))["WSetRvrtRem"]
-    if left is None or not (left > 0.0):
+    if left is None or not (0.0 < left <= revert_s):  # longer: a timer armed before runs on
         await model.write("WSetEna", 0)
         raise ReadBackError("inverter", "WSetRvrtRem", float(revert_s), left or 0.0)
     return held

@@ -387,10 +387,12 @@ class ModbusSitePort:
         return await set_power(model, power_w, revert)
 
     async def release(self) -> None:
-        if (model := self._inverter()) is not None and self.capabilities.inverter:
-            await set_zero(model)
-        if self.capabilities.can_revert:
-            await self._write_point("rectifier_set_v", self.capabilities.float_v)
+        try:
+            if (model := self._inverter()) is not None and self.capabilities.inverter:
+                await set_zero(model)
+        finally:  # an inverter that does not answer keeps no bus from float
+            if self.capabilities.can_revert:
+                await self._write_point("rectifier_set_v", self.capabilities.float_v)
 
     async def close(self) -> None:
         await asyncio.gather(*(c.close() for c in self._connections.values()))

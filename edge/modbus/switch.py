@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from edge.modbus.client import Device
 from edge.modbus.port import DeviceError, SwitchReading
 from edge.modbus.profile import SWITCH, Profile
@@ -39,6 +41,8 @@ class SwitchInputs:
                     if start >= 0 and start + point.size <= count:
                         values[name] = point.decode(held[start : start + point.size])
         except DeviceError:
+            return None
+        if not all(math.isfinite(value) for value in values.values()):
             return None
         return SwitchReading(
             open_contact=values["switch_open"] > 0.5,

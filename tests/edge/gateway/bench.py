@@ -19,6 +19,7 @@ from edge.gateway.buffer import Buffer
 from edge.gateway.config import Pacing, SiteConfig
 from edge.gateway.core import GatewayCore
 from edge.gateway.limits import OwnLimits
+from edge.gateway.memory import Disk
 from edge.gateway.recharge import RechargeRule
 from edge.gateway.state_file import StateFile
 from edge.gateway.uplink import FLEET_KEYS, UplinkError, topic
@@ -232,6 +233,7 @@ async def bench(
     seed: int = 7,
     keys: bool = True,
     wire: bool = False,
+    disk: Disk | None = None,
 ) -> AsyncIterator[Bench]:
     """Run a core on the bench: its message tasks live, its control step is the test's.
 
@@ -254,7 +256,7 @@ async def bench(
         port,
         link,
         buffer,
-        StateFile(folder / "state.json"),
+        disk or StateFile(folder / "state.json"),
         clock,
         Random(seed),
         boot_id=f"boot-{seed}",
