@@ -1,7 +1,8 @@
 """A login that outlives a reload: the browser keeps the session in a cookie that no script can read.
 
 The page cannot set such a cookie itself. It hands the sealed token to a route of the same server, which sets it. The seal's
-key lives as long as the console's process; a sealed token is good for a minute and for this server only.
+key lives as long as the console's process; a sealed token is good for a minute and for this server only. It has to come as a
+type that a form of another site cannot send: anybody who logs in has a sealed token, and could seat somebody else with it.
 """
 
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from starlette.routing import Route
 KEY = "CELLWATT_CONSOLE_KEY"
 COOKIE = "cellwatt_console"
 PATH = "/keep-login"
+SEALED = "application/octet-stream"
 _GOOD_FOR_S = 60
 _MOST_BYTES = 4096
 
@@ -43,7 +45,8 @@ def unsealed(sealed: bytes, env: Mapping[str, str]) -> str | None:
 
 def keeping_script(sealed: str, base_path: str) -> str:
     """Return the page's part: hand the sealed token over."""
-    return f'<script>fetch("{_address(base_path)}", {{method: "POST", body: "{sealed}"}})</script>'
+    options = f'{{method: "POST", headers: {{"Content-Type": "{SEALED}"}}, body: "{sealed}"}}'
+    return f'<script>fetch("{_address(base_path)}", {options})</script>'
 
 
 def forgetting_script(base_path: str) -> str:
@@ -69,6 +72,8 @@ def kept_login_route(env: Mapping[str, str]) -> Route:
         if request.method == "DELETE":
             answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
             return answer
+        if request.headers.get("content-type", "") != SEALED:
+            return Response(status_code=HTTPStatus.FORBIDDEN)
         body = b""
         async for part in request.stream():
             body += part

@@ -52,7 +52,8 @@ def sign_in_routes(env: Mapping[str, str]) -> list[Route]:
             "code": request.query_params.get("code", ""),
             "verifier": request.cookies.get(VERIFIER, ""),
         }
-        session = await _asked(env, "POST", "/v1/oidc/session", code)
+        # Without the cookie it is not this browser's: another page led here, and the API need not hear of it.
+        session = await _asked(env, "POST", "/v1/oidc/session", code) if code["verifier"] else None
         answer = _home(failed=session is None)
         answer.delete_cookie(VERIFIER, httponly=True, samesite="lax")
         if session is not None:

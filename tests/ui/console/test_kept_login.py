@@ -9,6 +9,7 @@ from ui.console.kept_login import (
     COOKIE,
     KEY,
     PATH,
+    SEALED,
     fresh_key,
     keeping_script,
     kept_login_route,
@@ -17,6 +18,7 @@ from ui.console.kept_login import (
 )
 
 ENV = {KEY: fresh_key()}
+TYPE = {"Content-Type": SEALED}
 
 
 def browser(env: dict[str, str] = ENV, scheme: str = "http") -> httpx.AsyncClient:
@@ -26,7 +28,7 @@ def browser(env: dict[str, str] = ENV, scheme: str = "http") -> httpx.AsyncClien
 
 async def test_a_sealed_token_becomes_a_cookie_that_no_script_and_no_other_site_gets() -> None:
     async with browser() as client:
-        answer = await client.post(PATH, content=seal("token-1", ENV))
+        answer = await client.post(PATH, content=seal("token-1", ENV), headers=TYPE)
     assert answer.status_code == 204
     [cookie] = answer.headers.get_list("set-cookie")
     assert cookie == f"{COOKIE}=token-1; HttpOnly; Path=/; SameSite=strict"
@@ -35,7 +37,7 @@ async def test_a_sealed_token_becomes_a_cookie_that_no_script_and_no_other_site_
 @pytest.mark.parametrize("proxied", [False, True])
 async def test_behind_tls_the_cookie_stays_behind_tls(proxied: bool) -> None:
     async with browser(scheme="http" if proxied else "https") as client:
-        headers = {"X-Forwarded-Proto": "https"} if proxied else {}
+        headers = {**TYPE, **({"X-Forwarded-Proto": "https"} if proxied else {})}
         answer = await client.post(PATH, content=seal("t", ENV), headers=headers)
     assert answer.headers["set-cookie"].endswith("Secure")
 
@@ -53,8 +55,18 @@ async def test_behind_tls_the_cookie_stays_behind_tls(proxied: bool) -> None:
 )
 async def test_nothing_else_sets_a_cookie(body: bytes, status: int) -> None:
     async with browser() as client:
-        answer = await client.post(PATH, content=body)
+        answer = await client.post(PATH, content=body, headers=TYPE)
     assert (answer.status_code, "set-cookie" in answer.headers) == (status, False)
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
+async def test_a_form_of_another_site_seats_nobody_in_somebody_elses_login(kind: str) -> None:
+    # A form is all that another site can send here unasked; its field `name=` can spell a seal that ends in "=".
+    sealed = seal("token-of-another", ENV)
+    async with browser() as client:
+        for body in (sealed, f"{sealed}\r\n"):
+            answer = await client.post(PATH, content=body, headers={"Content-Type": kind})
+            assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
 
 
 def test_a_seal_is_good_for_a_minute() -> None:
@@ -66,7 +78,8 @@ def test_a_seal_is_good_for_a_minute() -> None:
 async def test_without_a_key_no_login_is_kept() -> None:
     assert seal("token-1", {}) == ""
     async with browser({}) as client:
-        assert (await client.post(PATH, content=seal("token-1", ENV))).status_code == 403
+        answer = await client.post(PATH, content=seal("token-1", ENV), headers=TYPE)
+    assert answer.status_code == 403
 
 
 async def test_a_log_out_takes_the_cookie_away() -> None:
@@ -78,6 +91,7 @@ async def test_a_log_out_takes_the_cookie_away() -> None:
 
 def test_the_page_calls_the_route_where_the_console_stands() -> None:
     assert keeping_script("abc=", "/ops/cellwatt/") == (
-        '<script>fetch("/ops/cellwatt/keep-login", {method: "POST", body: "abc="})</script>'
+        '<script>fetch("/ops/cellwatt/keep-login", {method: "POST", headers:'
+        ' {"Content-Type": "application/octet-stream"}, body: "abc="})</script>'
     )
     assert '"/keep-login"' in keeping_script("abc=", "")

@@ -1,5 +1,6 @@
 """Signing in through a provider with a real browser: console, API and provider as three servers, the last at another site."""
 
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qs, urlsplit
@@ -133,6 +134,17 @@ def test_a_way_back_that_leads_nowhere_says_so_on_the_login_page(three: Three) -
         assert COOKIE not in client.cookies
     with _browser_of("http://127.0.0.1:9") as client:
         assert client.get("/sign-in").headers["Location"] == "./?sign_in=failed"
+
+
+def test_a_way_back_without_the_verifier_asks_the_api_nothing() -> None:
+    # Any page may lead a browser here; it must not use up the logins that this console's address has.
+    with socket.create_server(("127.0.0.1", 0)) as api:
+        api.settimeout(0.0)
+        with _browser_of(f"http://127.0.0.1:{api.getsockname()[1]}") as client:
+            answer = client.get("/signed-in", params={"code": "invented"})
+        assert answer.headers["Location"] == "./?sign_in=failed"
+        with pytest.raises(BlockingIOError):
+            api.accept()
 
 
 def test_where_no_provider_is_set_up_there_is_no_way_there(live_api: LiveApi) -> None:
