@@ -33,6 +33,7 @@ PREFIX = "CELLWATT_OIDC_"
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
 CALLBACK = "/v1/oidc/callback"
 _LEEWAY_S = 30
+_OTHERS = 0o007  # a service manager may hand a secret over by group
 _LONGEST_SUBJECT = 255  # OpenID Connect Core 1.0, section 2
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -94,7 +95,10 @@ def oidc_settings(env: Mapping[str, str]) -> OidcSettings | None:
     """
     if not any(name.startswith(PREFIX) and value for name, value in env.items()):
         return None
-    secret = need_file(env, CLIENT_SECRET_FILE).read_text(encoding="utf-8").strip()
+    path = need_file(env, CLIENT_SECRET_FILE)
+    if path.stat().st_mode & _OTHERS:
+        raise SettingsError(f"{CLIENT_SECRET_FILE}: others may open {path}; run: chmod 600 {path}")
+    secret = path.read_text(encoding="utf-8").strip()
     if not secret:
         raise SettingsError(f"{CLIENT_SECRET_FILE}: the file is empty")
     issuer = _web_address(need(env, ISSUER), ISSUER)
@@ -115,13 +119,15 @@ def roles_of(text: str) -> Mapping[str, Role]:
     """Return which role each claim value gives, from `value=role` pairs with commas between them.
 
     Raises:
-        SettingsError: It names no role of a person.
+        SettingsError: It names no role of a person, or a value twice.
     """
     found: dict[str, Role] = {}
     for pair in filter(None, (one.strip() for one in text.split(","))):
         value, _, role = pair.rpartition("=")
         if not value or role not in {one.value for one in Role if one is not Role.SITE}:
             raise SettingsError(f"{ROLES}: {pair!r} is not value=viewer, operator, approver or admin")
+        if value.strip() in found:
+            raise SettingsError(f"{ROLES}: {value.strip()!r} stands there twice")
         found[value.strip()] = Role(role)
     return found
 

@@ -1,5 +1,6 @@
 """The provider over HTTP: its discovery document, its keys, and the exchange of a code for an ID token."""
 
+import asyncio
 import base64
 import time
 from collections.abc import Callable, Mapping
@@ -44,13 +45,20 @@ class Provider:
     Args:
         settings: Which one.
         monotonic_s: A clock that only goes forward, s.
+        timeout_s: A whole answer may take this long, s.
     """
 
-    def __init__(self, settings: OidcSettings, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: OidcSettings,
+        monotonic_s: Callable[[], float] = time.monotonic,
+        timeout_s: float = _TIMEOUT_S,
+    ) -> None:
         self.settings = settings
         self._monotonic_s = monotonic_s
+        self._timeout_s = timeout_s
         # Proxies of the environment are for the world outside, not for a provider on this machine.
-        self._http = httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=settings.issuer.startswith("https:"))
+        self._http = httpx.AsyncClient(timeout=timeout_s, trust_env=settings.issuer.startswith("https:"))
         self._metadata: tuple[float, Metadata] | None = None
         self._keys: tuple[float, KeySet] | None = None
 
@@ -68,7 +76,7 @@ class Provider:
             url = self.settings.issuer.rstrip("/") + "/.well-known/openid-configuration"
             self._metadata = (
                 self._monotonic_s(),
-                _metadata_of(await self._ask("GET", url), self.settings.issuer),
+                metadata_of(await self._ask("GET", url), self.settings.issuer),
             )
         return self._metadata[1]
 
@@ -134,15 +142,17 @@ class Provider:
     async def _ask(self, method: str, url: str, **options: Any) -> Mapping[str, Any]:
         body = b""
         try:
-            async with self._http.stream(
-                method, url, headers={"Accept": "application/json"}, **options
-            ) as answer:
+            # The client's own limit is for each piece; a provider that drips would be waited for without an end.
+            async with (
+                asyncio.timeout(self._timeout_s),
+                self._http.stream(method, url, headers={"Accept": "application/json"}, **options) as answer,
+            ):
                 async for part in answer.aiter_bytes():
                     body += part
                     if len(body) > _MOST_BYTES:
                         raise ProviderAwayError("the sign-in provider answers with too much")
             found = httpx.Response(answer.status_code, content=body).json()
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise ProviderAwayError(
                 "the sign-in provider does not answer; try again in a few minutes"
             ) from error
@@ -155,16 +165,33 @@ class Provider:
         return found
 
 
-def _metadata_of(found: Mapping[str, Any], issuer: str) -> Metadata:
+def metadata_of(found: Mapping[str, Any], issuer: str) -> Metadata:
+    """Return a provider's metadata.
+
+    Raises:
+        ProviderAwayError: It is another provider's, or cannot be used.
+    """
     if found.get("issuer") != issuer:
         raise ProviderAwayError(f"the sign-in provider calls itself {found.get('issuer')!r}, not {issuer!r}")
     urls = {name: found.get(name) for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")}
-    safe = {name: url for name, url in urls.items() if isinstance(url, str) and is_safe(url)}
+    # A provider elsewhere has no business on this machine: nobody's secret is posted to a port of ours.
+    here = issuer.startswith("http:")
+    safe = {
+        name: url
+        for name, url in urls.items()
+        if isinstance(url, str) and is_safe(url) and (here or url.startswith("https:"))
+    }
     if len(safe) < len(urls):
         raise ProviderAwayError(
             f"the sign-in provider's {min(urls.keys() - safe.keys())} is no https address"
         )
     methods = found.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+    if not isinstance(methods, list) or not {"client_secret_basic", "client_secret_post"} & {
+        one for one in methods if isinstance(one, str)
+    }:
+        raise ProviderAwayError(
+            "the sign-in provider takes no client secret that we could show ourselves with"
+        )
     return Metadata(
         **safe,
         secret_in_body="client_secret_basic" not in methods,

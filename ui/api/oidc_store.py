@@ -98,10 +98,12 @@ class OidcStore:
         try:
             async with self._pool.connection() as connection:
                 cursor = await connection.execute(
-                    "DELETE FROM oidc_identity WHERE issuer = %s AND name = %s", [issuer, name]
+                    "DELETE FROM oidc_identity WHERE issuer = %s AND name = %s RETURNING subject",
+                    [issuer, name],
                 )
-                if cursor.rowcount:
-                    await connection.execute("DELETE FROM app_session WHERE name = %s", [name])
+                row = await cursor.fetchone()
+                if row is not None:
+                    await _end_sessions(connection, name)
                 await connection.execute(
                     "INSERT INTO oidc_identity (issuer, subject, name, linked_at) VALUES (%s, %s, %s, %s)",
                     [issuer, subject, name, at],
@@ -112,6 +114,7 @@ class OidcStore:
                     who=who,
                     action="oidc.linked",
                     subject=name,
+                    before=None if row is None else {"issuer": issuer, "subject": row[0]},
                     after={"issuer": issuer, "subject": subject},
                 )
         except psycopg.errors.UniqueViolation as error:
@@ -129,7 +132,7 @@ class OidcStore:
             row = await cursor.fetchone()
             if row is None:
                 return False
-            await connection.execute("DELETE FROM app_session WHERE name = %s", [name])
+            await _end_sessions(connection, name)
             await append_audit(
                 connection,
                 at=at,
@@ -167,5 +170,11 @@ class OidcStore:
         """Write into the trail that somebody was let in or not; `ending` is the user whose sessions end with it."""
         async with self._pool.connection() as connection:
             if ending:
-                await connection.execute("DELETE FROM app_session WHERE name = %s", [ending])
+                await _end_sessions(connection, ending)
             await append_audit(connection, at=at, who=who, action=action, subject=subject, after=after)
+
+
+async def _end_sessions(connection: AsyncConnection, name: str) -> None:
+    """End a user's sessions, and the ones that a code on its way would open."""
+    await connection.execute("DELETE FROM app_session WHERE name = %s", [name])
+    await connection.execute("DELETE FROM oidc_code WHERE name = %s", [name])

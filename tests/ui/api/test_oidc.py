@@ -1,6 +1,7 @@
 """Signing in through a provider: a real one over HTTP, good and bad; who is let in, who is not, and what is kept of it."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -333,9 +334,84 @@ async def test_a_provider_that_is_away_or_is_another_is_said_to_be_so(scene: Sce
         await provider.close()
 
 
+async def test_sign_ins_that_nobody_finished_are_forgotten_without_reading_the_others(scene: Scene) -> None:
+    world = scene.world
+    async with scene.browser() as browser:
+        for later_s in (0, 599, 601):  # at 601 s the first is over, and the second is not
+            world.wall.at = WALL + timedelta(seconds=later_s)
+            await scene.at_the_provider(browser)
+    assert world.sql("SELECT count(*) FROM oidc_sign_in WHERE expires_at <= %s", world.wall.at) == [(0,)]
+    assert world.sql(
+        "SELECT count(*) FROM oidc_sign_in WHERE expires_at > %s", WALL + timedelta(minutes=10)
+    ) == [(2,)]
+    assert world.sql(
+        "SELECT count(*) FROM pg_indexes WHERE tablename = 'oidc_sign_in' AND indexdef LIKE '%%(expires_at)'"
+    ) == [(1,)]  # fmt: skip
+
+
 async def test_sign_ins_at_once_do_not_meet(scene: Scene) -> None:
     answers = await asyncio.gather(*(scene.signed_in() for _ in range(4)))
     assert {answer.status_code for answer in answers} == {303}
+
+
+async def test_one_state_and_one_code_used_at_once_work_once(scene: Scene) -> None:
+    async with scene.browser() as browser:
+        back = await scene.at_the_provider(browser, challenge_of(VERIFIER))
+        answers = await asyncio.gather(*(browser.get(back) for _ in range(4)))
+    assert sorted(answer.status_code for answer in answers) == [303, 403, 403, 403]
+    [location] = [answer.headers["Location"] for answer in answers if answer.status_code == 303]
+    body = {"code": parse_qs(urlsplit(location).query)["code"][0], "verifier": VERIFIER}
+    asked = (scene.world.ask("", "POST", "/v1/oidc/session", body) for _ in range(4))
+    assert sorted(one.status_code for one in await asyncio.gather(*asked)) == [201, 401, 401, 401]
+
+
+@pytest.mark.parametrize("end", ["unlinked", "linked anew", "no role any more"])
+async def test_what_ends_a_persons_sessions_ends_their_code_on_its_way_too(scene: Scene, end: str) -> None:
+    world = scene.world
+    answer = await scene.signed_in(challenge_of(VERIFIER))
+    code = parse_qs(urlsplit(answer.headers["Location"]).query)["code"][0]
+    match end:
+        case "unlinked":
+            assert (await world.ask("ada", "DELETE", "/v1/users/olga/oidc")).status_code == 204
+        case "linked anew":
+            path = "/v1/users/olga/oidc"
+            assert (await world.ask("ada", "PUT", path, {"subject": "another"})).status_code == 200
+        case _:
+            scene.provider.claims["groups"] = []
+            assert (await scene.signed_in()).status_code == 403
+    body = {"code": code, "verifier": VERIFIER}
+    assert (await world.ask("", "POST", "/v1/oidc/session", body)).status_code == 401
+
+
+async def test_a_subject_that_is_replaced_stands_in_the_trail(scene: Scene) -> None:
+    world = scene.world
+    answer = await world.ask("ada", "PUT", "/v1/users/olga/oidc", {"subject": "another"})
+    assert answer.status_code == 200
+    [(before,)] = world.sql("SELECT before FROM audit WHERE action = 'oidc.linked' ORDER BY seq DESC LIMIT 1")
+    assert before == {"issuer": scene.provider.issuer, "subject": "subject-olga"}
+
+
+async def test_a_provider_that_drips_is_not_waited_for_longer_than_its_time() -> None:
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        writer.close()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    provider = Provider(replace(SETTINGS, issuer=f"http://127.0.0.1:{port}"), timeout_s=0.3)
+    try:
+        async with asyncio.timeout(20.0):
+            with pytest.raises(ProviderAwayError, match="does not answer"):
+                await provider.metadata()
+    finally:
+        await provider.close()
+        server.close()
 
 
 async def test_without_a_provider_there_is_no_offer(scene: Scene, tmp_path: Path) -> None:

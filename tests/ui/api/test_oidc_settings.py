@@ -3,6 +3,7 @@
 import base64
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -10,7 +11,7 @@ from joserfc.jwk import RSAKey
 
 from tests.ui.api.test_oidc import SETTINGS
 from ui.api.oidc import challenge_of, is_safe, oidc_settings, role_of, roles_of
-from ui.api.oidc_provider import ProviderAwayError, signing_keys
+from ui.api.oidc_provider import ProviderAwayError, metadata_of, signing_keys
 from ui.api.roles import Role
 from ui.settings import SettingsError
 
@@ -22,6 +23,25 @@ def test_only_long_keys_that_sign_count() -> None:
         with pytest.raises(ProviderAwayError, match="no key"):
             signing_keys({"keys": keys})
     assert [one.key_type for one in signing_keys({"keys": [short, long]}).keys] == ["RSA"]
+
+
+def test_a_provider_elsewhere_sends_us_to_no_port_of_this_machine_and_says_how_we_show_ourselves() -> None:
+    issuer = "https://login.example"
+    found: dict[str, Any] = {
+        "issuer": issuer,
+        "authorization_endpoint": f"{issuer}/a",
+        "token_endpoint": f"{issuer}/t",
+        "jwks_uri": f"{issuer}/j",
+    }
+    assert metadata_of(found, issuer).secret_in_body is False
+    for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
+        with pytest.raises(ProviderAwayError, match=f"{name} is no https"):
+            metadata_of({**found, name: "http://127.0.0.1:9/x"}, issuer)
+    methods = "token_endpoint_auth_methods_supported"
+    assert metadata_of({**found, methods: ["client_secret_post"]}, issuer).secret_in_body is True
+    for unusable in (None, 5, ["private_key_jwt"]):
+        with pytest.raises(ProviderAwayError, match="client secret"):
+            metadata_of({**found, methods: unusable}, issuer)
 
 
 def _rsa(bits: int) -> dict[str, str]:
@@ -65,6 +85,7 @@ def test_plain_http_is_for_this_machine_alone(url: str, safe: bool) -> None:
 def test_settings_are_all_there_or_none(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("s3cret\n")
+    secret.chmod(0o640)
     whole = {
         "CELLWATT_OIDC_ISSUER": "https://login.example/realm",
         "CELLWATT_OIDC_CLIENT_ID": "cw",
@@ -86,6 +107,10 @@ def test_settings_are_all_there_or_none(tmp_path: Path) -> None:
         ("REDIRECT_BASE", "https://a.example/api"),
         ("ROLES", "ops=root"),
         ("ROLES", "ops=site"),
+        ("ROLES", "ops=viewer,ops=admin"),
     ]:
         with pytest.raises(SettingsError, match=name):
             oidc_settings({**whole, f"CELLWATT_OIDC_{name}": wrong})
+    secret.chmod(0o644)
+    with pytest.raises(SettingsError, match="chmod 600"):
+        oidc_settings(whole)
