@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -328,3 +329,8 @@ async def test_the_set_of_what_is_ahead_lets_the_fleet_be_meant_and_asks_what_to
     assert drawn.option == PictureArguments(subject_id="cbs-0001", metric="bus_v", hours=12.0)
     assert r',\"metric\":" ("\"bus_v\"")' in asked["grammar"]
     assert r'("\"metric\"" | "\"forecast\"" | "\"pv\"")' in asked["grammar"]
+
+
+def test_the_servers_module_leaves_no_folder_on_the_path() -> None:
+    """`ui/ops/secrets.py` would stand in for the standard library's `secrets`, which NumPy imports."""
+    assert not [one for one in sys.path if one.endswith("/ui/ops")]

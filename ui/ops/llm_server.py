@@ -9,9 +9,12 @@ import sys
 import threading
 from pathlib import Path
 
-# Run isolated, with its own folder alone of ours on the path, so that nothing else of ours can be imported.
-sys.path.insert(0, str(Path(__file__).parent))
+# Run isolated: of ours nothing but `confine` is imported. The folder leaves the path at once, and stood last on it:
+# our `secrets.py` lies there too, and must never be taken for the standard library's.
+sys.path.append(str(Path(__file__).parent))
 from confine import Rights, confine  # type: ignore[import-not-found,unused-ignore]
+
+sys.path.pop()
 
 ALIAS = "qwen2.5-coder-1.5b-instruct-q4_k_m"
 SLOTS = 8  # one per kind of question, so that each keeps its prompt
