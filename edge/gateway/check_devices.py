@@ -58,6 +58,7 @@ async def check_devices(file: GatewayFile) -> list[Finding]:
     if file.site.limits.export is not None and not capabilities.inverter:
         fix = "list the inverter under devices with inverter_w, or remove site.limits.export"
         findings.append(Finding(what="export", found="declared, but no inverter answers", fix=fix))
+    findings += check_island(file.site.limits.export, sample)
     findings += check_switch(
         file.site.limits.export,
         (sample.switch, again),
@@ -70,6 +71,15 @@ async def check_devices(file: GatewayFile) -> list[Finding]:
         fix = "clear the alarms at the cabinet"
         findings.append(Finding(what="alarms", found=", ".join(sample.alarms), fix=fix))
     return findings
+
+
+def check_island(export: ExportRule | None, sample: FieldSample) -> list[Finding]:
+    """Say whether the utility's terminals are measured, without which an outage's export never begins."""
+    if export is None or export.island is None or sample.grid_v is not None:
+        return []
+    fix = "use a profile or meter that measures the utility's terminals (grid_v), or remove site.limits.export.island"
+    found = "the voltage at the utility's terminals is not measured: nothing is exported in an outage"
+    return [Finding(what="island", found=found, fix=fix)]
 
 
 def check_switch(

@@ -48,7 +48,9 @@ class Condition:
             core.recharge = plan_recharge(core.config.recharge, now, core.rng)
             core.outbox.event(now, "mains_back")
         alarms = sorted(set(sample.alarms) & set(core.config.fault_alarms))
-        doubtful = doubt(sample, inverter=self._port.capabilities.inverter)
+        export = core.config.limits.export if core.duties else None
+        most_w = None if export is None else export.limit_w
+        doubtful = doubt(sample, inverter=self._port.capabilities.inverter, export_limit_w=most_w)
         self._doubts = self._doubts + 1 if doubtful else 0
         if self._doubts >= SCANS:
             alarms.append(doubtful)

@@ -135,6 +135,9 @@ class Island:
             power_w = beyond_load_w(asked.target_w, sample, limits.export)
         revert = min(_LONGEST_REVERT, max(_SHORTEST_REVERT, 3 * period))
         await self._cabinet.invert(power_w, now, revert)
+        # Nobody looks at the switch while an inverter is being told: one that takes long must not be left feeding.
+        if power_w < 0.0 and not timedelta(0) <= (later := core.clock.now()) - now <= self._within():
+            await self.end(later, "inverter_slow")
 
     async def glance(self) -> None:
         """Look at switch and mains between control steps, and end an export that they do not allow any more."""

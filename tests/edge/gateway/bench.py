@@ -234,6 +234,7 @@ async def bench(
     keys: bool = True,
     wire: bool = False,
     disk: Disk | None = None,
+    port_type: type[ModbusSitePort] = ModbusSitePort,
 ) -> AsyncIterator[Bench]:
     """Run a core on the bench: its message tasks live, its control step is the test's.
 
@@ -243,7 +244,7 @@ async def bench(
     fleet = fleet or FleetSimulation([spec], seed=seed, start=clock.now())
     server = SiteServer(fleet.devices[0])
     number = await server.start() if wire else 0
-    port = ModbusSitePort(
+    port = port_type(
         fleet.port_spec(0, port=number),
         make_link=modbus_link if wire else lambda _spec: InProcessLink(fleet.devices[0], time_out_s=0.005),
         patience=Patience(retries=0),

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace as alter
 
-from edge.gateway.check_devices import check_switch
+from edge.gateway.check_devices import check_island, check_switch
 from edge.gateway.config import SiteConfig
 from edge.gateway.interlock import (
     Interlock,
@@ -65,6 +65,10 @@ def test_one_look_proves_nothing_and_two_with_a_counter_that_moved_do() -> None:
 def test_a_position_keeps_its_beginning_and_a_doubt_ends_it() -> None:
     assert seen(*looks(10, 20, 30, 40)).since == NOON - 2 * SECOND
     assert seen(*looks(10, 20), None, *looks(40, 50)).since == NOON - SECOND
+    # From closed to open within one look: the time of the one says nothing about the other.
+    closed = [replace(look, open_contact=False, closed_contact=True) for look in looks(10, 20, 30)]
+    known = seen(*closed, *looks(40, 50))
+    assert (known.position, known.since) == (SwitchPosition.OPEN, NOON - SECOND)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +79,7 @@ def test_a_position_keeps_its_beginning_and_a_doubt_ends_it() -> None:
         ((*looks(10, 20), replace(OPEN, closed_contact=True, looks=30)), "contradictory"),
         ((*looks(10, 20), replace(OPEN, open_contact=False, looks=30)), "contradictory"),
         (looks(65_530, 4, 4), "stale"),
+        ((*looks(10, 20), replace(OPEN, closed_contact=True, looks=20)), "stale"),  # the first that is wrong
         ((), "not_read"),
     ],
 )
@@ -108,6 +113,9 @@ def test_a_switch_must_have_stood_for_five_seconds_and_been_looked_at_lately() -
     assert (gap(5.0), gap(4.999)) == ("", "switch_unsettled")
     assert (gap(6.0, 2.0), gap(6.0, 2.001)) == ("", "switch_stale")
     assert switch_gap(KNOWN, SwitchPosition.CLOSED, RULE, NOON, 2 * SECOND) == "switch_open"
+    ageless, unmoved = replace(KNOWN, since=None), replace(KNOWN, moved_at=None)
+    assert switch_gap(ageless, SwitchPosition.OPEN, RULE, NOON, 2 * SECOND) == "switch_unsettled"
+    assert switch_gap(unmoved, SwitchPosition.OPEN, RULE, NOON, 2 * SECOND) == "switch_stale"
 
 
 @pytest.mark.parametrize(
@@ -124,7 +132,12 @@ def test_a_switch_must_have_stood_for_five_seconds_and_been_looked_at_lately() -
         (ISLAND, KNOWN, replace(DARK, grid_v=23.0), ""),
         (ISLAND, KNOWN, replace(DARK, grid_v=23.1), "utility_live"),
         (ISLAND, KNOWN, replace(DARK, grid_v=float("nan")), "utility_live"),
+        (ISLAND, KNOWN, replace(DARK, grid_v=-23.1), "utility_live"),
         (ISLAND, KNOWN, replace(DARK, grid_w=-100.1), "utility_live"),
+        (ISLAND, KNOWN, replace(DARK, grid_w=100.1), "utility_live"),
+        (ISLAND, KNOWN, replace(DARK, grid_w=float("nan")), "utility_live"),
+        (ISLAND, KNOWN, replace(DARK, genset_w=100.0), ""),
+        (ISLAND, KNOWN, replace(DARK, genset_w=float("nan")), "genset_running"),
         (ISLAND, KNOWN, replace(DARK, grid_w=-100.0), ""),
         (ISLAND, KNOWN, replace(DARK, genset_w=101.0), "genset_running"),
     ],
@@ -164,6 +177,17 @@ def test_the_files_island_is_read_with_its_instants() -> None:
         ("2026-05-31T00:00:00Z", "2026-05-31T00:00:00"),  # no time zone
         ("  agreement_expires_at: 2026-05-31T00:00:00Z\n", ""),
         ("keep_soc_frac: 0.5", "keep_soc_frac: 0.5\n  settled: true"),
+        ("2026-03-02T20:00:00Z", "2026-03-02T20:00:00"),
+        ("connection agreement 12/2026", "no"),
+        ("connection agreement 12/2026", "x" * 201),
+        ("control room order 4711", "no"),
+        ("limit_w: 1500", "limit_w: 0"),
+        ("keep_soc_frac: 0.5", "keep_soc_frac: 0"),
+        ("keep_soc_frac: 0.5", "keep_soc_frac: 1"),
+        ("island:", "switch: {max_age_s: 0}\nisland:"),
+        ("island:", "switch: {max_age_s: 1.0}\nisland:"),
+        ("island:", "switch: {settle_s: 0.9}\nisland:"),
+        ("island:", "switch: {settle_s: 601}\nisland:"),
     ],
 )
 def test_an_island_without_one_of_its_papers_cannot_be_declared(old: str, new: str) -> None:
@@ -207,3 +231,11 @@ def test_the_self_check_names_papers_that_have_ended() -> None:
     found = check_switch(export, both, NOON + timedelta(hours=8), listed=True)
     assert [finding.what for finding in found] == ["switching authority"]
     assert check_switch(None, (None, None), NOON, listed=False) == []
+
+
+def test_the_self_check_asks_for_the_utilitys_voltage_where_an_island_is_declared() -> None:
+    export = ExportRule(certificate="EN 50549-1", limit_w=1900.0, island=ISLAND)
+    assert [f.what for f in check_island(export, replace(DARK, grid_v=None))] == ["island"]
+    assert check_island(export, DARK) == []
+    assert check_island(alter(export, island=None), replace(DARK, grid_v=None)) == []
+    assert check_island(None, replace(DARK, grid_v=None)) == []

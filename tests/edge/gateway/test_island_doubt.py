@@ -16,6 +16,7 @@ from edge.gateway.state_file import Remembered, StateFile
 from edge.modbus.client import Connection, Device, Patience
 from edge.modbus.port import DeviceError, SwitchReading
 from edge.modbus.profile import load_profile
+from edge.modbus.site_port import ModbusSitePort
 from edge.modbus.switch import SwitchInputs
 from edge.plan import AckVerdict
 from edge.simulator.faults import Fault
@@ -214,6 +215,62 @@ async def test_an_inverter_that_does_not_obey_keeps_no_rectifier_from_float(tmp_
         with pytest.raises(DeviceError):
             await made.core.let_go()
         assert made.fleet.plant.commands.rectifier_v[0] == pytest.approx(54.4)
+
+
+async def test_a_measured_export_beyond_the_limit_ends_the_duty(tmp_path: Path) -> None:
+    async with bench(tmp_path, config=FEEDS, spec=SITE) as made:
+        await export(made)
+        # 1,900 W are declared; a tenth and 200 W more are the meter's and the load's: 2,290 W.
+        made.fleet.put(Fault(site=0, kind="modbus_wrong_value", point="203.W", value=-2280.0))
+        await made.step(count=8)
+        assert len(made.core.duties) == 1
+        made.fleet.put(Fault(site=0, kind="modbus_wrong_value", point="203.W", value=-2300.0))
+        await made.step(count=4)
+        assert len(made.core.duties) == 1  # one scan may be caught in mid-change
+        await made.step()
+        assert made.fleet.plant.commands.inverter_w[0] == 0.0
+        assert made.last_ack().reason == "device_fault"
+        assert made.core.condition.fault == "export_over_limit"
+
+
+async def test_the_revert_timer_is_armed_before_any_power_is_set(tmp_path: Path) -> None:
+    async with bench(tmp_path, config=FEEDS, spec=SITE) as made:
+        await darken(made)
+        await made.order(order())
+        before = len(made.fleet.devices[0].writes)
+        await made.step(count=4)
+        assert inverter_w(made) < -1000.0
+        written = [(at, words) for unit, at, words in made.fleet.devices[0].writes[before:] if unit == 2]
+        # Model 704 lies at 40402: +4 WSetEna, +6 WSet, +13 WSetRvrtTms. Three seconds, then power, then on; each time.
+        order_of = [at for at, _ in written if at in {40406, 40408, 40415}]
+        assert len(order_of) >= 9
+        assert order_of == [40415, 40408, 40406] * (len(order_of) // 3)
+        assert {words for at, words in written if at == 40415} == {(0, 3)}
+
+
+class SlowInverter(ModbusSitePort):
+    """A port whose inverter takes its time; what happens meanwhile nobody looks at."""
+
+    clock: StepClock
+    takes_s = 0.0
+
+    async def write_inverter_w(self, power_w: float, revert: timedelta) -> float:
+        self.clock.advance(self.takes_s)
+        return await super().write_inverter_w(power_w, revert)
+
+
+@pytest.mark.parametrize(("takes_s", "ends"), [(2.1, ["inverter_slow"]), (1.0, [])])
+async def test_an_inverter_that_is_told_too_late_feeds_nobody(
+    tmp_path: Path, takes_s: float, ends: list[str]
+) -> None:
+    async with bench(tmp_path, config=FEEDS, spec=SITE, port_type=SlowInverter) as made:
+        assert isinstance(made.port, SlowInverter)
+        made.port.clock = made.clock
+        await feed(made)
+        made.port.takes_s = takes_s
+        await made.step()
+        assert told(made) == ends
+        assert (float(made.fleet.plant.commands.inverter_w[0]) == 0.0) is bool(ends)
 
 
 class FloatInputs:
