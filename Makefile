@@ -34,9 +34,7 @@ bench: $(READY) services ## one benchmark: make bench NAME=dispatch
 	$(BIN)/cellwatt bench $(NAME) $(ARGS)
 
 soak: $(READY) services  ## long runs: a gateway's hour, two thousand gateways, a fleet cut off for a day
-	$(BIN)/cellwatt bench edge-hour
-	$(BIN)/cellwatt bench edge-many
-	$(BIN)/cellwatt bench edge-cut
+	$(BIN)/cellwatt bench all --only edge-hour,edge-many,edge-cut --json benchmarks/results.json $(ARGS)
 
 eval: $(READY)           ## score the agent on the committed cases
 	$(BIN)/cellwatt eval agent $(ARGS)

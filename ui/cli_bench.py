@@ -56,7 +56,7 @@ def _add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", kind: 
 def _special(kind: str) -> str:
     if kind != "bench":
         return ""
-    return "; `all`: everything, into one file; `readme`: write the results' figures into README.md"
+    return "; `all`: everything but the soaks, into one file; `readme`: write the results' figures into README.md"
 
 
 def run_bench(args: argparse.Namespace) -> int:
@@ -116,19 +116,13 @@ def _one(kind: str, name: str, request: Request, target: Path | None) -> int:
 def _all(request: Request, target: Path, only: str | None) -> int:
     from rich.console import Console
 
-    from ui.bench.registry import benchmarks
+    from ui.bench.registry import selected
     from ui.bench.runner import run_all
 
     if request.sites is not None:
         raise BenchmarkError("--sites fits one benchmark, not all of them")
-    known = benchmarks()
-    names = None if only is None else {name.strip() for name in only.split(",") if name.strip()}
-    if names is not None and (strange := names - {each.key for each in known}):
-        raise BenchmarkError(
-            f"--only: no {', '.join(sorted(strange))}; there is: {', '.join(each.key for each in known)}"
-        )
+    chosen = selected(only)
     target.parent.mkdir(parents=True, exist_ok=True)
-    chosen = [each for each in known if names is None or each.key in names]
     return 0 if run_all(chosen, request, target, Console()) else 1
 
 

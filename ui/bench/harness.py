@@ -90,6 +90,7 @@ class Benchmark:
         summary: One line for the list.
         simulated: Whether its input is simulated; its figures are then called so wherever they are shown.
         run: Returns the raw result; imports what it needs when called.
+        soak: Too long for `bench all` unless `--only` names it: `make soak` does.
     """
 
     kind: str
@@ -97,6 +98,7 @@ class Benchmark:
     summary: str
     simulated: bool
     run: Callable[[Request, Progress], Raw]
+    soak: bool = False
 
     @property
     def key(self) -> str:

@@ -53,6 +53,7 @@ def benchmarks() -> tuple[Benchmark, ...]:
             summary="one gateway over an hour of domain time: CPU, memory, readings that left",
             simulated=True,
             run=_edge_hour,
+            soak=True,
         ),
         Benchmark(
             kind="bench",
@@ -60,6 +61,7 @@ def benchmarks() -> tuple[Benchmark, ...]:
             summary="two thousand gateway cores in one process over real MQTT: memory, CPU, do they keep up",
             simulated=True,
             run=_edge_many,
+            soak=True,
         ),
         Benchmark(
             kind="bench",
@@ -74,6 +76,7 @@ def benchmarks() -> tuple[Benchmark, ...]:
             summary="a fleet's links cut for a day: what arrives afterwards, in order, at its rate, live data first",
             simulated=True,
             run=_edge_cut,
+            soak=True,
         ),
         Benchmark(
             kind="bench",
@@ -230,6 +233,23 @@ def benchmarks() -> tuple[Benchmark, ...]:
             run=_backtest_cluster,
         ),
     )
+
+
+def selected(only: str | None) -> list[Benchmark]:
+    """Return what `bench all` runs: everything but the soaks, or those whose keys `only` names, joined by commas.
+
+    Raises:
+        BenchmarkError: It names something that there is not.
+    """
+    known = benchmarks()
+    if only is None:
+        return [each for each in known if not each.soak]
+    names = {name.strip() for name in only.split(",") if name.strip()}
+    if strange := names - {each.key for each in known}:
+        raise BenchmarkError(
+            f"--only: no {', '.join(sorted(strange))}; there is: {', '.join(each.key for each in known)}"
+        )
+    return [each for each in known if each.key in names]
 
 
 def find(kind: str, name: str, known: Iterable[Benchmark] | None = None) -> Benchmark:

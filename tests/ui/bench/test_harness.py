@@ -21,7 +21,7 @@ from ui.bench.harness import (
     read_outcome,
 )
 from ui.bench.machine import describe_machine, project_commit
-from ui.bench.registry import KINDS, benchmarks, find, named, reported, telling
+from ui.bench.registry import KINDS, benchmarks, find, named, reported, selected, telling
 
 GOOD: dict[str, Any] = {
     "figures": {"plan_wall_s": 2.5, "gap_frac": 0.01, "broken_count": 0},
@@ -275,3 +275,12 @@ def test_the_machine_is_described_without_names() -> None:
 
 def test_outside_of_a_checkout_the_commit_is_unknown(tmp_path: Path) -> None:
     assert project_commit(tmp_path) == "unknown"
+
+
+def test_all_leaves_the_soaks_out_unless_they_are_named() -> None:
+    keys = [each.key for each in selected(None)]
+    assert len(keys) == len(benchmarks()) - 3
+    assert not {"edge-hour", "edge-many", "edge-cut"} & set(keys)
+    assert [each.key for each in selected(" edge-cut, safety ")] == ["safety", "edge-cut"]
+    with pytest.raises(BenchmarkError, match="--only: no edge-day; there is: dispatch"):
+        selected("safety,edge-day")
