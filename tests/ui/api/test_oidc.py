@@ -16,7 +16,7 @@ from joserfc.jwk import RSAKey
 
 from tests.services import Database
 from tests.ui.api.oidc_provider import CLIENT, SECRET, TestProvider, running_provider
-from tests.ui.api.world import WALL, World, reset, two_person_plan, world_over
+from tests.ui.api.world import PASSWORD, QUICK, WALL, World, reset, two_person_plan, world_over
 from ui.api.oidc import OidcSettings, challenge_of
 from ui.api.oidc_provider import Provider, ProviderAwayError
 from ui.api.roles import Role
@@ -148,6 +148,7 @@ NOW_S = int(WALL.timestamp())
         (_with(exp="tomorrow"), "RS256", "'exp'"),
         (_with(exp=NOW_S - 30), "RS256", "expired"),
         (_with(iat=NOW_S + 31), "RS256", "future"),
+        (_without("iat"), "RS256", "'iat'"),
         (_without("sub"), "RS256", "'sub'"),
         (_with(sub="x" * 256), "RS256", "sub"),
         (_with(), "none", "not signed"),
@@ -189,10 +190,17 @@ async def test_a_state_works_once_for_ten_minutes_and_in_the_browser_that_began(
         replayed = await browser.get(back)
         assert replayed.status_code == 403
         assert "was used already" in replayed.text
-        late = await scene.at_the_provider(browser)
-        scene.world.wall.at += timedelta(minutes=10)
-        assert (await browser.get(late)).status_code == 403
+    for later_s, status in ((599, 303), (600, 403)):
         scene.world.wall.at = WALL
+        async with (
+            scene.browser() as browser
+        ):  # a fresh one: another cookie of that name would be refused anyway
+            back = await scene.at_the_provider(browser)
+            scene.world.wall.at += timedelta(seconds=later_s)
+            scene.provider.change = _with(exp=NOW_S + 900)
+            assert (await browser.get(back)).status_code == status
+    scene.world.wall.at = WALL
+    async with scene.browser() as browser:
         stolen = await scene.at_the_provider(browser)
     async with scene.browser() as victim:
         assert (await victim.get(stolen)).status_code == 403
@@ -227,6 +235,7 @@ async def test_an_answer_that_is_not_the_providers_yes_is_refused(
 async def test_the_role_is_the_providers_at_each_sign_in_and_its_loss_ends_what_is_open(scene: Scene) -> None:
     world = scene.world
     scene.provider.claims["groups"] = ["cw-viewers", "cw-approvers", "unheard-of"]
+    assert (await world.ask("olga", "GET", "/v1/me")).status_code == 200  # and is remembered for 5 s
     assert (await scene.signed_in()).status_code == 303
     users = {one["name"]: one for one in await world.get("/v1/users", "ada")}
     assert (users["olga"]["role"], users["olga"]["oidc_subject"]) == ("approver", "subject-olga")
@@ -235,8 +244,12 @@ async def test_the_role_is_the_providers_at_each_sign_in_and_its_loss_ends_what_
     # The session of before had another role: it ended.
     assert (await world.ask("olga", "GET", "/v1/me")).status_code == 401
     assert world.sql("SELECT count(*) FROM app_session WHERE name = 'olga'") == [(1,)]
+    login = {"name": "olga", "password": PASSWORD}
+    world.tokens["again"] = (await world.ask("", "POST", "/v1/session", login)).json()["token"]
+    assert (await world.ask("again", "GET", "/v1/me")).status_code == 200
     scene.provider.claims["groups"] = []
     assert (await scene.signed_in()).status_code == 403
+    assert (await world.ask("again", "GET", "/v1/me")).status_code == 401
     assert world.sql("SELECT count(*) FROM app_session WHERE name = 'olga'") == [(0,)]
 
 
@@ -365,7 +378,7 @@ async def test_one_state_and_one_code_used_at_once_work_once(scene: Scene) -> No
     assert sorted(one.status_code for one in await asyncio.gather(*asked)) == [201, 401, 401, 401]
 
 
-@pytest.mark.parametrize("end", ["unlinked", "linked anew", "no role any more"])
+@pytest.mark.parametrize("end", ["unlinked", "linked anew", "no role any more", "closed"])
 async def test_what_ends_a_persons_sessions_ends_their_code_on_its_way_too(scene: Scene, end: str) -> None:
     world = scene.world
     answer = await scene.signed_in(challenge_of(VERIFIER))
@@ -376,11 +389,43 @@ async def test_what_ends_a_persons_sessions_ends_their_code_on_its_way_too(scene
         case "linked anew":
             path = "/v1/users/olga/oidc"
             assert (await world.ask("ada", "PUT", path, {"subject": "another"})).status_code == 200
+        case "closed":
+            assert (await world.ask("ada", "PATCH", "/v1/users/olga", {"active": False})).status_code == 200
         case _:
             scene.provider.claims["groups"] = []
             assert (await scene.signed_in()).status_code == 403
     body = {"code": code, "verifier": VERIFIER}
     assert (await world.ask("", "POST", "/v1/oidc/session", body)).status_code == 401
+
+
+async def test_behind_tls_the_cookie_stays_there_and_a_provider_that_names_itself_must_do_so(
+    scene: Scene, tmp_path: Path
+) -> None:
+    scene.provider.extra = {"authorization_response_iss_parameter_supported": True}
+    settings = replace(SETTINGS, issuer=scene.provider.issuer, redirect_base="https://api.example")
+    async with world_over(scene.world.database, tmp_path, oidc=settings) as other:
+        begun = await other.ask("", "GET", "/v1/oidc/start")
+        [cookie] = begun.headers.get_list("set-cookie")
+        pair, *attributes = cookie.split("; ")
+        assert sorted(attributes) == ["HttpOnly", "Max-Age=600", "Path=/v1/oidc", "SameSite=lax", "Secure"]
+        state = parse_qs(urlsplit(begun.headers["Location"]).query)["state"][0]
+        query = {"state": state, "code": "c"}
+        answer = await other.ask("", "GET", "/v1/oidc/callback", params=query, headers={"Cookie": pair})
+    assert answer.status_code == 403
+    assert "another provider" in answer.text
+
+
+async def test_one_address_begins_and_ends_few_sign_ins_at_once(scene: Scene, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, issuer=scene.provider.issuer)
+    body = {"code": "invented", "verifier": VERIFIER}
+    for method, path, sent, status in (
+        ("GET", "/v1/oidc/start", None, 303),
+        ("POST", "/v1/oidc/session", body, 401),
+    ):
+        few = replace(QUICK, login_burst=2, login_rate_per_s=0.001)
+        async with world_over(scene.world.database, tmp_path, settings=few, oidc=settings) as other:
+            asked = [(await other.ask("", method, path, sent)).status_code for _ in range(3)]
+        assert asked == [status, status, 429]
 
 
 async def test_a_subject_that_is_replaced_stands_in_the_trail(scene: Scene) -> None:
