@@ -46,6 +46,18 @@ async def test_a_release_that_failed_is_done_again_at_the_next_step(tmp_path: Pa
         assert made.fleet.plant.commands.inverter_w[0] == 0.0
 
 
+async def test_with_the_mains_a_scan_that_fails_ends_nothing(tmp_path: Path) -> None:
+    async with bench(tmp_path, config=FEEDS, spec=SITE) as made:
+        await export(made)
+        put(made, "modbus_silence")
+        await made.step()
+        put(made, "modbus_silence", on=False)
+        await made.step()
+        assert len(made.core.duties) == 1
+        assert told(made) == []
+        assert made.fleet.plant.commands.inverter_w[0] < -1000.0
+
+
 async def test_mains_that_are_only_said_to_be_there_end_an_export(tmp_path: Path) -> None:
     async with bench(tmp_path, config=FEEDS, spec=SITE) as made:
         await export(made)
@@ -106,7 +118,7 @@ async def test_a_scan_that_waited_long_for_its_turn_says_nothing_of_the_switch(t
         now = made.clock.now()
         seen = SwitchReading(open_contact=True, closed_contact=False, looks=7)
         believed = []
-        for number, waited_s in ((7, 2.1), (8, 0.0), (9, 1.9), (10, -0.1)):
+        for number, waited_s in ((7, 2.1), (8, 0.0), (9, 2.0), (10, -0.1)):
             read_at = now - timedelta(seconds=waited_s)
             made.core.island.look(replace(seen, looks=number), read_at, now)
             believed.append(made.core.island.position is SwitchPosition.OPEN)
@@ -139,10 +151,13 @@ async def test_a_command_accepted_before_and_done_after_the_position_grew_old_fe
         assert (made.last_ack().verdict, made.last_ack().reason) == (AckVerdict.EXPIRED, "interlock")
 
 
-async def test_the_live_backstop_ends_it_whatever_the_state_of_charge_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize("bus_v", [46.9, 47.0])
+async def test_the_live_backstop_ends_it_whatever_the_state_of_charge_says(
+    tmp_path: Path, bus_v: float
+) -> None:
     async with bench(tmp_path, config=FEEDS, spec=SITE) as made:
         await feed(made)
-        made.fleet.put(Fault(site=0, kind="modbus_wrong_value", point="bus_v", value=46.9))
+        made.fleet.put(Fault(site=0, kind="modbus_wrong_value", point="bus_v", value=bus_v))
         await made.step()
         assert made.fleet.plant.commands.inverter_w[0] == 0.0
         assert told(made) == ["bus_at_backstop"]
