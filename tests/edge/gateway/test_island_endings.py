@@ -152,3 +152,27 @@ async def test_the_lesser_of_two_limits_bounds_what_is_fed(tmp_path: Path) -> No
         made.fleet.put(Fault(site=0, kind="load_step", value=0.5))
         await made.step(count=3)
         assert commanded_w(made) == pytest.approx(-600.0, abs=1.0)
+
+
+async def test_the_islands_own_limit_bounds_it_where_it_is_the_lesser(tmp_path: Path) -> None:
+    hungry = replace(SITE, island_w=5000.0)
+    async with bench(tmp_path, config=FEEDS, spec=hungry) as made:
+        await darken(made)
+        load_w = float(made.fleet.plant.state.load_w[0])
+        await made.order(order(-load_w - 1800.0))  # 1,710 W at AC, of which 1,500 W are the island's
+        assert made.last_ack().verdict is AckVerdict.ACCEPTED
+        seen_w = []
+        for _ in range(20):
+            await made.step()
+            seen_w.append(commanded_w(made))
+        assert -1500.0 <= min(seen_w) <= -1450.0
+
+
+async def test_the_higher_of_backstop_and_lowest_bus_voltage_counts(tmp_path: Path) -> None:
+    config = alter(FEEDS, limits=alter(FEEDS.limits, bus_min_v=48.0))
+    async with bench(tmp_path, config=config, spec=SITE) as made:
+        await feed(made)
+        made.fleet.put(Fault(site=0, kind="modbus_wrong_value", point="bus_v", value=47.9))
+        await made.step()
+        assert commanded_w(made) == 0.0
+        assert told(made) == ["bus_at_backstop"]
