@@ -176,3 +176,13 @@ async def test_the_higher_of_backstop_and_lowest_bus_voltage_counts(tmp_path: Pa
         await made.step()
         assert commanded_w(made) == 0.0
         assert told(made) == ["bus_at_backstop"]
+
+
+async def test_a_glance_that_nobody_answers_ends_it(tmp_path: Path) -> None:
+    async with bench(tmp_path, config=FEEDS, spec=SITE) as made:
+        await feed(made)
+        put(made, "modbus_silence")
+        await made.core.island.glance()
+        await made.settle()
+        assert not made.core.duties
+        assert told(made) == ["not_read"]
