@@ -1,10 +1,13 @@
-"""Backtest of the load-to-energy model of unseen base stations (ITU 5G challenge): with their history, and cold.
+"""Backtest of the load-to-energy model of unseen base stations (ITU 5G challenge): `cellwatt backtest energy --data DIR`.
+
+With their history, and cold.
 
 Grouped three-fold by base station: no station is in both parts. Settings are LightGBM's usual ones, not searched.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +17,9 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import GroupKFold
 
-from ui.bench.part import Part, goal
+from ui.bench.part import Part, goal, over_sets
 
+SET = "itu5g_bs_energy"
 PAST_HOURS = 3
 
 
@@ -166,3 +170,14 @@ def itu5g(folder: Path, seed: int, small: bool) -> Part:
             "kernels set once, not searched"
         ),
     )
+
+
+def run(
+    data_dir: Path, seed: int, small: bool, *, progress: Callable[[float], None] | None = None
+) -> dict[str, Any]:
+    """Backtest on `itu5g_bs_energy` in `data_dir`.
+
+    Raises:
+        FileNotFoundError: It is not there.
+    """
+    return over_sets(data_dir, {SET: [lambda folder: itu5g(folder, seed, small)]}, progress)

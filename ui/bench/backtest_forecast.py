@@ -24,7 +24,6 @@ from tools.forecasting.history import LoadHistory
 from tools.forecasting.prophet_model import ProphetModel
 from tools.forecasting.ridge import BatchedRidge
 from tools.forecasting.rolling import Replay, replay
-from ui.bench.backtest_energy import itu5g
 from ui.bench.part import Part, goal, over_sets
 from ui.bench.series_files import read_milan
 from ui.bench.single_series import NAIVES, pjm, vic
@@ -188,7 +187,6 @@ PARTS: dict[str, tuple[Callable[[Path, int, bool], Part], ...]] = {
     "milan_cdr_hourly": (milan, milan_watts),
     "pjm_load": (pjm,),
     "vic_elec": (vic,),
-    "itu5g_bs_energy": (itu5g,),
 }
 
 

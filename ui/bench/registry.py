@@ -150,6 +150,13 @@ def benchmarks() -> tuple[Benchmark, ...]:
         ),
         Benchmark(
             kind="backtest",
+            name="energy",
+            summary="hourly energy of base stations never seen (itu5g_bs_energy), with their history and cold",
+            simulated=False,
+            run=_backtest_energy,
+        ),
+        Benchmark(
+            kind="backtest",
             name="price",
             summary="day-ahead prices of Nord Pool (epf_prices) beside the published benchmark",
             simulated=False,
@@ -501,6 +508,12 @@ def _backtest_forecast(request: Request, progress: Progress) -> Raw:
 
     tell = telling(run, progress)
     return run(request.data(*PARTS), request.seed, request.small, **tell)
+
+
+def _backtest_energy(request: Request, progress: Progress) -> Raw:
+    from ui.bench.backtest_energy import SET, run
+
+    return run(request.data(SET), request.seed, request.small, progress=progress)
 
 
 def _backtest_cluster(request: Request, progress: Progress) -> Raw:

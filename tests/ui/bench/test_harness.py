@@ -284,3 +284,12 @@ def test_all_leaves_the_soaks_out_unless_they_are_named() -> None:
     assert [each.key for each in selected(" edge-cut, safety ")] == ["safety", "edge-cut"]
     with pytest.raises(BenchmarkError, match="--only: no edge-day; there is: dispatch"):
         selected("safety,edge-day")
+
+
+def test_an_engine_named_in_the_analytics_page_can_be_backtested() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "analytics.md").read_text()
+    told = re.search(r"cellwatt backtest ([a-z|]+)", page)
+    assert told is not None
+    names = {name.strip() for name in told[1].split("|")}
+    assert {"forecast", "price", "anomaly", "outage", "health", "energy", "pv"} <= names
+    assert names <= {each.name for each in benchmarks() if each.kind == "backtest"}
