@@ -119,11 +119,13 @@ async def test_a_receiver_that_refuses_is_tried_again_later_and_given_up_in_the_
 
 
 async def test_a_slow_target_keeps_no_other_waiting(database: Database) -> None:
-    held = asyncio.Event()
+    held, gone = asyncio.Event(), asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await held.wait()
         writer.close()
+        await writer.wait_closed()
+        gone.set()
 
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -136,6 +138,7 @@ async def test_a_slow_target_keeps_no_other_waiting(database: Database) -> None:
             assert not looking.done()
             held.set()
             assert await looking == 1
+            await gone.wait()
     server.close()
     await server.wait_closed()
 

@@ -437,6 +437,8 @@ async def test_a_subject_that_is_replaced_stands_in_the_trail(scene: Scene) -> N
 
 
 async def test_a_provider_that_drips_is_not_waited_for_longer_than_its_time() -> None:
+    gone = asyncio.Event()
+
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")
@@ -446,6 +448,9 @@ async def test_a_provider_that_drips_is_not_waited_for_longer_than_its_time() ->
                 await writer.drain()
                 await asyncio.sleep(0.05)
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        gone.set()
 
     server = await asyncio.start_server(drip, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -457,6 +462,8 @@ async def test_a_provider_that_drips_is_not_waited_for_longer_than_its_time() ->
     finally:
         await provider.close()
         server.close()
+        async with asyncio.timeout(20.0):
+            await gone.wait()
 
 
 async def test_without_a_provider_there_is_no_offer(scene: Scene, tmp_path: Path) -> None:
