@@ -36,10 +36,10 @@ FIELDS = (
     "string_gap_frac",
 )
 Floats = npt.NDArray[np.floating]
-BackupHours = Callable[[datetime], Awaitable[Mapping[str, float]]]
+BackupHours = Callable[[], Awaitable[Mapping[str, float]]]
 
 
-async def no_backup_hours(_: datetime) -> Mapping[str, float]:
+async def no_backup_hours() -> Mapping[str, float]:
     """Return no site's hours of backup: none are known."""
     return {}
 
@@ -105,7 +105,7 @@ class IncidentRefresh:
             frame = await self._frame(sites, end - self.window, end, learnt.fields)
             findings, strange = await asyncio.to_thread(_scan, learnt, frame, self.thresholds)
             known = await self.store.since(end - self.window - timedelta(days=1))
-            updated = update(known, findings, at=now, backup_h=await self.backup_h(now))
+            updated = update(known, findings, at=now, backup_h=await self.backup_h())
             changed = [one for one in updated if one not in known]
             past = await self.store.closed({one.kind for one in changed}) if changed else []
             await self.store.put(_with_company(with_similar(one, past), frame, strange) for one in changed)

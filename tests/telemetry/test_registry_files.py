@@ -7,7 +7,7 @@ import pytest
 
 from telemetry.model.battery import LFP_BANDS, VRLA_BANDS
 from telemetry.model.catalogue import Days, PricePeriod, Tariff, TariffId
-from telemetry.model.site import FastTerms, RechargeTerms, SiteMode
+from telemetry.model.site import FastTerms, RechargeTerms, Site, SiteMode
 from telemetry.registry_columns import COLUMNS
 from telemetry.registry_files import read_folder
 from telemetry.registry_rows import Entries, Known, to_entries
@@ -142,7 +142,9 @@ def test_a_fast_meter_is_declared_whole_or_not_at_all(
     if isinstance(expected, str):
         assert expected in problems(folder)
     else:
-        assert things(read(folder))["ex-0001"].fast == expected  # type: ignore[attr-defined]
+        site = things(read(folder))["ex-0001"]
+        assert isinstance(site, Site)
+        assert site.fast == expected
 
 
 def test_what_the_database_has_need_not_be_in_the_files(tmp_path: Path) -> None:

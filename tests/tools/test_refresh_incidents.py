@@ -47,7 +47,7 @@ async def keep_history(database: Database, days: int) -> None:
     await owner.close()
 
 
-async def backup_h(_: datetime) -> dict[str, float]:
+async def backup_h() -> dict[str, float]:
     return {"cbs-0003": 3.5}
 
 

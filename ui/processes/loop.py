@@ -114,7 +114,7 @@ def tool_deps(pool: Pool, settings: ProcessSettings, policy_file: Path, *, dask:
     health = HealthLook(readings=readings, registry=registry)
     inputs = ForecastInputs(readings=readings, registry=registry)
 
-    async def backup_h(_: datetime) -> Mapping[str, float]:
+    async def backup_h() -> Mapping[str, float]:
         seen = await fleet()
         return backup_hours(seen, seen.state.at)
 

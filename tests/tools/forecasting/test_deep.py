@@ -11,13 +11,13 @@ from tests.tools.forecasting.fleets import DAY, daily_weekly, history_of
 
 torch = pytest.importorskip("torch", reason="the deep model's extra is not installed (cellwatt[deep])")
 
-from tools.forecasting.deep import Deep, fitted  # noqa: E402 - after the skip
-from tools.forecasting.deep_model import DeepFileError, DeepModel, load_deep  # noqa: E402
-from tools.forecasting.deep_net import Shape, pinball  # noqa: E402
-from tools.forecasting.deep_training import Epoch, Schedule  # noqa: E402
-from tools.forecasting.forecaster import NoForecastError  # noqa: E402
-from tools.forecasting.history import LoadHistory  # noqa: E402
-from tools.forecasting.naive import SeasonalNaive  # noqa: E402
+from tools.forecasting.deep import Deep, fitted  # noqa: E402 (after the skip)
+from tools.forecasting.deep_model import DeepFileError, DeepModel, load_deep  # noqa: E402 (after the skip)
+from tools.forecasting.deep_net import Shape, pinball  # noqa: E402 (after the skip)
+from tools.forecasting.deep_training import Epoch, Schedule  # noqa: E402 (after the skip)
+from tools.forecasting.forecaster import NoForecastError  # noqa: E402 (after the skip)
+from tools.forecasting.history import LoadHistory  # noqa: E402 (after the skip)
+from tools.forecasting.naive import SeasonalNaive  # noqa: E402 (after the skip)
 
 SMALL = Deep(
     shape=Shape(features=0, hidden=16, head=16, dropout=0.1),
