@@ -22,6 +22,7 @@ from tests.e2e.conftest import Scenario
 from tests.e2e.running import Operator, Up
 from tests.e2e.scripted_model import NAME, scripted_model
 from tests.services import service_absent
+from tests.ui.console.examples import PAGES
 from tests.ui.console.test_browser import CHROMIUM, FLAGS, PHONE
 from ui.ops.runtime import Runtime
 from ui.ops.secrets import StateDirectory
@@ -225,22 +226,7 @@ def test_a_thumb_approves_at_390_pixels(evening: Evening) -> None:
     evening.shot(page, "phone-approved")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "fleet",
-        "site",
-        "incidents",
-        "chat",
-        "plans",
-        "audit",
-        "library",
-        "forecasts",
-        "health",
-        "quality",
-        "settings",
-    ],
-)
+@pytest.mark.parametrize("name", PAGES)
 def test_no_page_has_a_serious_accessibility_fault_of_ours(evening: Evening, name: str) -> None:
     page = evening.page_of("ann")
     page.goto(f"{evening.console}/{name}")

@@ -3,6 +3,19 @@
 from typing import Any
 
 AT = "2026-03-10T12:00:00+00:00"
+PAGES = (
+    "fleet",
+    "site",
+    "incidents",
+    "chat",
+    "plans",
+    "audit",
+    "forecasts",
+    "health",
+    "quality",
+    "library",
+    "settings",
+)
 
 
 def a_site(site_id: str = "s-1", **changes: Any) -> dict[str, Any]:

@@ -10,23 +10,11 @@ from streamlit.testing.v1 import AppTest
 import ui.console
 from tests.ui.api.world import PASSWORD
 from tests.ui.console.conftest import CURVE_THREAD, INCIDENT, PLAN, THREAD, LiveApi
+from tests.ui.console.examples import PAGES
 from ui.console.desk import API_URL, shared_http
 
 pytestmark = pytest.mark.database
 APP = Path(ui.console.__path__[0]) / "app.py"
-PAGES = (
-    "fleet",
-    "site",
-    "incidents",
-    "chat",
-    "plans",
-    "audit",
-    "forecasts",
-    "health",
-    "quality",
-    "library",
-    "settings",
-)
 
 
 def _draw(http: "httpx.Client", name: str, password: str, page: str) -> None:
