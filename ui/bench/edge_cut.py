@@ -89,7 +89,8 @@ async def _live_delay_s(fleet: SteppedFleet) -> float:
 def _missing(fleet: SteppedFleet, last: int) -> int:
     """Return how many readings of the first `last` steps have not arrived, over all sites."""
     return sum(
-        last - sum(number <= last for seen in link.seen.values() for number in seen) for link in fleet.links
+        last - sum(number <= last for seen in link.stored.seen.values() for number in seen)
+        for link in fleet.links
     )
 
 

@@ -21,7 +21,8 @@ from edge.gateway.state_file import StateFile
 from edge.modbus.site_port import ModbusSitePort
 from edge.simulator.fleet import FleetSimulation
 from edge.simulator.registry import simulated_fleet
-from telemetry.wire import VERSION, StoredMessage, TelemetryMessage, decode, encode
+from telemetry.wire import TelemetryMessage, decode, encode
+from ui.bench.edge_stored import StoredReadings
 from ui.processes.gateways import site_config
 
 START = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
@@ -54,8 +55,7 @@ class InstantLink:
 
     def __init__(self) -> None:
         self.connected = False
-        self.seen: dict[str, set[int]] = {}  # sequences by boot
-        self._whole: dict[str, int] = {}
+        self.stored = StoredReadings()
         self.bytes = 0
         self._on_connected: Callable[[], None] = lambda: None
         self._on_message: Callable[[str, bytes], None] = lambda _name, _payload: None
@@ -72,24 +72,8 @@ class InstantLink:
         del retain
         self.bytes += len(payload)
         if topic.endswith("/telemetry"):
-            telemetry = decode(payload, TelemetryMessage)
-            marks = {telemetry.boot_id: self._store(telemetry)}
-            stored = StoredMessage(v=VERSION, site_id=telemetry.site_id, marks=marks)
+            stored = self.stored.keep(decode(payload, TelemetryMessage))
             self._on_message(f"{topic.removesuffix('telemetry')}stored", encode(stored))
-
-    def _store(self, telemetry: TelemetryMessage) -> int:
-        """Keep the sequences of a message; return the highest below which none is missing."""
-        seen = self.seen.setdefault(telemetry.boot_id, set())
-        seen.update(reading.sequence for reading in telemetry.readings)
-        whole = self._whole.get(telemetry.boot_id, 0)
-        while whole + 1 in seen:
-            whole += 1
-        self._whole[telemetry.boot_id] = whole
-        return whole
-
-    def count(self) -> int:
-        """Return how many readings of all boots came, each counted once."""
-        return sum(map(len, self.seen.values()))
 
     async def close(self) -> None:
         self.connected = False
@@ -162,7 +146,7 @@ async def _hour(folder: Path, seed: int, hours: float, *, traced: bool) -> dict[
         "cpu_per_step_us": 1e6 * cpu_s / steps,
         "heap_growth_mb": (at_end - at_warm) / 1e6,
         "heap_peak_mb": peak / 1e6,
-        "readings_missing": steps - link.count(),
+        "readings_missing": steps - link.stored.count(),
         "sent_mb": link.bytes / 1e6,
         "messages_unconfirmed": waiting,
         "data": "simulated",

@@ -28,10 +28,11 @@ from edge.simulator.link import LinkProxy
 from edge.simulator.modbus_server import SiteServer
 from edge.simulator.registry import simulated_fleet
 from telemetry.model.clock import FilePace, Pace, PacedClock, change_speed, read_wall, write_pace
-from telemetry.model.site import Site, SiteMode
+from telemetry.model.site import Site, SiteId, SiteMode
 from telemetry.mqtt import InboundMessage, MqttClient
-from telemetry.wire import StateMessage, decode
+from telemetry.wire import StateMessage, TelemetryMessage, decode, encode
 from ui.bench.edge_cores import Order, Place, Usage, Work
+from ui.bench.edge_stored import StoredReadings
 from ui.ops.broker import EmbeddedBroker
 from ui.ops.files import private_folder
 from ui.ops.pki import CONTROL, CertificateAuthority
@@ -117,6 +118,7 @@ class World:
     last: dict[str, Acknowledgement] = field(default_factory=dict)
     states: dict[str, StateMessage] = field(default_factory=dict)
     lag_s: float = 0.0
+    stored: dict[str, StoredReadings] = field(default_factory=dict)
 
     def set_speed(self, speed: float) -> None:
         """Go on from the present domain instant at another speed."""
@@ -160,7 +162,7 @@ class World:
         self.control.publish(topic(self.sites[index].site_id, "command"), envelope)
 
     def hear(self, message: InboundMessage) -> None:
-        """Keep the first and the last answer to each command, and each site's state."""
+        """Keep the first and the last answer to each command, and each site's state; confirm what ingest would store."""
         if message.topic.endswith("/ack"):
             ack = decode_ack(message.payload)
             self.last[ack.command_id] = ack
@@ -168,6 +170,10 @@ class World:
         elif message.topic.endswith("/state"):
             state = decode(message.payload, StateMessage)
             self.states[state.site_id] = state
+        elif message.topic.endswith("/telemetry"):
+            telemetry = decode(message.payload, TelemetryMessage)
+            answer = self.stored.setdefault(telemetry.site_id, StoredReadings()).keep(telemetry)
+            self.control.publish(topic(SiteId(telemetry.site_id), "stored"), encode(answer), retain=True)
 
 
 @asynccontextmanager
@@ -211,7 +217,7 @@ async def running_world(
             on_message=lambda message: heard[0](message),  # noqa: PLW0108 (filled below)
             random=Random(seed),  # noqa: S311
         )
-        control.subscribe("cbs/v1/+/ack", "cbs/v1/+/state")
+        control.subscribe("cbs/v1/+/ack", "cbs/v1/+/state", "cbs/v1/+/telemetry")
         work = Work(
             sites=len(every),
             seed=seed,
