@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from edge.gateway.control import Loop
-from edge.modbus.port import DeviceError, SitePort
+from edge.modbus.port import DeviceError, SitePort, WriteRefusedError
 
 _CHARGE_STEP_A: Final = 0.1  # smaller changes of the charging limit are not worth a write
 _INVERTER_STEP_W: Final = 20.0
@@ -40,13 +40,11 @@ class Cabinet:
     def _is_float(self, volts: float) -> bool:
         return abs(volts - self._port.capabilities.float_v) < _SAME_V
 
-    async def apply(
-        self, loop: Loop, now: datetime, period: timedelta, *, quick: bool = False
-    ) -> float | None:
+    async def apply(self, loop: Loop, now: datetime, period: timedelta) -> float | None:
         """Write what the loop wants; return the voltage read back if one was written.
 
-        The charging limit goes first: charging is closed before the bus voltage moves. `quick` moves the voltage under
-        the timer that runs, without arming it anew, until a third of it has passed.
+        The charging limit goes first: charging is closed before the bus voltage moves. Until a third of the timer has
+        passed the voltage moves under it, without arming it anew: three requests instead of five.
 
         Raises:
             DeviceError: A device did not answer, or holds something else.
@@ -75,14 +73,20 @@ class Cabinet:
             return None
         runs = self.moved and not due
         self._volts = loop.volts  # also if the write fails half-way: it must be released then
-        if quick and runs:
-            read_back = await self._port.move_rectifier_v(loop.volts)
-        else:
+        read_back = await self._moved_to(loop.volts) if runs else None
+        if read_back is None:
             read_back = await self._port.write_rectifier_v(loop.volts, revert)
             self._written_at = now
         if abs(read_back - loop.volts) > max(0.011, 0.6 * self._port.capabilities.voltage_step_v):
             raise DeviceError("rectifier", f"voltage {loop.volts} V was read back as {read_back} V")
         return read_back
+
+    async def _moved_to(self, volts: float) -> float | None:
+        """Move the voltage under the timer that runs; None if the device says that none does."""
+        try:
+            return await self._port.move_rectifier_v(volts)
+        except WriteRefusedError:
+            return None
 
     async def invert(self, power_w: float, now: datetime, revert: timedelta) -> None:
         """Write the inverter's power on change, and to refresh its own revert timer.

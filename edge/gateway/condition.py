@@ -83,6 +83,7 @@ class Condition:
         """Give the battery back to the network: it is what it is there for."""
         if not self.in_outage:
             self.in_outage = True
+            self._core.spread_report()
             await self._core.float_now(now, "outage")
             self._core.outbox.event(now, "mains_lost")
             self._core.tell_state(now)

@@ -26,7 +26,8 @@ class Pacing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """How often things happen, in domain time; at a clock speed above 1 never more often than the wall bounds say.
 
     `revert_s` is armed in the device with every voltage written: without the gateway the device is at float when it
-    has run out. It is refreshed at a third of it.
+    has run out. It is refreshed at a third of it. `report_spread_s`: at a mains loss, which a whole region shares, each
+    gateway releases at once and speaks at a random moment within this.
     """
 
     control_s: float = 1.0
@@ -39,6 +40,7 @@ class Pacing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     backlog_per_s: float = 20.0
     resend_after_s: float = 60.0
     clock_jump_s: float = 5.0
+    report_spread_s: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0.0 < self.mains_s <= 0.25:
@@ -47,6 +49,8 @@ class Pacing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ValueError("needs 0 < control_s <= 2 and control_s <= publish_s <= 60")
         if not 5.0 <= self.revert_s <= 60.0:
             raise ValueError("revert_s must be in 5..60: a dead gateway's site is at float within a minute")
+        if not 0.0 <= self.report_spread_s <= 5.0:
+            raise ValueError("report_spread_s must be in 0..5: an alarm does not wait longer")
         for name in ("control_min_wall_s", "publish_min_wall_s", "ramp_w_per_s", "backlog_per_s"):
             if not getattr(self, name) > 0.0:
                 raise ValueError(f"{name} must be above zero")

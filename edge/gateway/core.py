@@ -91,6 +91,7 @@ class GatewayCore:
         self.recharge: Recharge | None = None
         self.condition = Condition(self, port)
         self.island = Island(self, self._lock, port, self._cabinet)
+        self.mains_looked_s = monotonic()  # when the last look at the mains, or scan, began
         self._tick: Tick | None = None
         self._teller = StateTeller()
         uplink.listen(self._orders.on_message, self._on_connected)
@@ -132,12 +133,14 @@ class GatewayCore:
 
     async def control_once(self) -> None:
         """Scan, decide, write, report. Never raises for a device that misbehaves."""
+        looked_s = self.monotonic()
         try:
             sample = await self._port.read()
         except DeviceError as error:
             async with self._lock:
                 await self.condition.miss_scan(str(error))
             return
+        self.mains_looked_s = looked_s
         read_at = self.clock.now()
         async with self._lock:
             now = self.clock.now()
@@ -195,14 +198,14 @@ class GatewayCore:
         """What a reserve stands on; nothing at a clock speed above 1, where ten looks a second are not to be had."""
         return self.config.fast if speed_of(self.clock) <= _REAL_SPEED else None
 
-    async def write(self, loop: Loop, now: datetime, *, quick: bool = False) -> float | None:
+    async def write(self, loop: Loop, now: datetime) -> float | None:
         """Make a loop's outputs the present ones.
 
         Raises:
             DeviceError: A device did not answer, or holds something else.
         """
         self.loop = loop
-        return await self._cabinet.apply(loop, now, self.period(), quick=quick)
+        return await self._cabinet.apply(loop, now, self.period())
 
     def forget_cabinet(self) -> None:
         """Believe nothing about what the devices hold: the next step writes everything."""
@@ -262,6 +265,11 @@ class GatewayCore:
         """The mains look found none."""
         async with self._lock:
             await self.condition.lose_mains(self.clock.now())
+
+    def spread_report(self) -> None:
+        """Speak a little later than others: whatever this is, the whole region has it."""
+        most_s = self.config.pacing.report_spread_s / max(1.0, speed_of(self.clock))
+        self.outbox.hold_back(self.rng.random() * most_s)
 
     async def let_go(self) -> None:
         """Return the cabinet to float; what is in force stays remembered for the next start.

@@ -81,6 +81,7 @@ class Outbox:
         self._lost: Lost | None = None
         self._lost_report: Urgent | None = None
         self._progress_s = monotonic()
+        self._held_until_s = monotonic()
         self._urgent_waits = asyncio.Event()
         self._live_waits = asyncio.Event()
         self._backlog_waits = asyncio.Event()
@@ -108,6 +109,10 @@ class Outbox:
             self._urgent.popleft()
         self._urgent.append(urgent)
         self._urgent_waits.set()
+
+    def hold_back(self, seconds: float) -> None:
+        """Let urgent messages wait for a moment, and keep their order."""
+        self._held_until_s = self._monotonic() + seconds
 
     def send_state(self, payload: bytes) -> None:
         """Publish the retained state."""
@@ -170,6 +175,8 @@ class Outbox:
         while True:
             await self._urgent_waits.wait()
             self._urgent_waits.clear()
+            if (left_s := self._held_until_s - self._monotonic()) > 0.0:
+                await asyncio.sleep(left_s)
             while self._urgent:
                 head = self._urgent[0]
                 if not await self._publish(head.leaf, head.payload, retain=head.retain):

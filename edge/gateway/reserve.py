@@ -74,7 +74,7 @@ class ReserveLoop:
             counted = _limited(duty, after, allowed.power_w, quick, reason, now)
             core.keep_duty(duty, core.limited(counted, now))
             try:
-                await core.write(self._loop(actuator), now, quick=True)
+                await core.write(self._loop(actuator), now)
             except DeviceError as error:
                 await core.fail(now, str(error))
                 return

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _LEAVE_WITHIN_S: Final = 5.0
+_SOON_S: Final = 0.001
 _IDLE_S: Final = 0.5  # how often the fast loop asks whether a reserve has begun
 
 
@@ -61,14 +62,20 @@ def _to_edge_s(core: GatewayCore, now: datetime) -> float:
 
 
 async def _run_mains(core: GatewayCore, port: SitePort) -> None:
-    """Look at the mains between control steps; where those come as often anyway, they do it."""
+    """Look at the mains between control steps; a scan is a look too, and where scans come as often they are enough."""
     pacing = core.config.pacing
     while True:
         speed = speed_of(core.clock)
         period_s = stretched_s(pacing.mains_s, pacing.control_min_wall_s, speed)
-        await asyncio.sleep(wall_wait_s(period_s, speed))
-        if stretched_s(pacing.control_s, pacing.control_min_wall_s, speed) <= period_s:
+        wait_s = wall_wait_s(period_s, speed)
+        left_s = wait_s - (core.monotonic() - core.mains_looked_s)
+        if left_s > _SOON_S:
+            await asyncio.sleep(left_s)
             continue
+        if stretched_s(pacing.control_s, pacing.control_min_wall_s, speed) <= period_s:
+            await asyncio.sleep(wait_s)
+            continue
+        core.mains_looked_s = core.monotonic()
         if core.condition.in_outage:
             await core.island.glance()
             continue

@@ -66,7 +66,7 @@ CONFIG = SiteConfig(
     mode=SiteMode.REMOTE,
     highest_mode=SiteMode.REMOTE,
     recharge=RechargeRule(min_delay_s=30.0, max_delay_s=60.0, ramp_s=60.0),
-    pacing=Pacing(backlog_per_s=1000.0),
+    pacing=Pacing(backlog_per_s=1000.0, report_spread_s=0.0),
 )
 SPEC = SiteSpec(site_id=SITE)
 TEST = Command(

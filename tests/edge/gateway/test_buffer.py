@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from msgspec.structs import replace as alter
@@ -16,8 +17,9 @@ from edge.gateway.config import Pacing
 from edge.gateway.outbox import Outbox
 from telemetry.model.reading import Reading
 from telemetry.model.site import SiteId
-from telemetry.wire import TelemetryMessage, decode
+from telemetry.wire import EventMessage, TelemetryMessage, decode
 from tests.edge.gateway.bench import NOON, SITE, BenchLink
+from tests.mqtt_clients import until
 
 OTHER = SiteId("cbs-0002")
 
@@ -178,3 +180,21 @@ async def test_the_newest_state_replaces_one_that_waits_and_events_keep_their_or
         leaves = [name.rsplit("/", 1)[1] for name, _, _ in link.sent]
         assert leaves == ["event", "event", "event", "state"]
         assert link.sent[-1][1:] == (b"state-2", True)
+
+
+async def test_urgent_messages_that_are_held_back_come_later_and_in_order(tmp_path: Path) -> None:
+    link = BenchLink()
+    async with outbox(tmp_path, link, FAST) as (box, _):
+        link.mend()
+        began_s = monotonic()
+        box.hold_back(0.3)
+        for kind in ("mains_lost", "duty_over"):
+            box.event(NOON, kind)
+        await asyncio.sleep(0.1)
+        assert link.sent == []
+        await until(lambda: len(link.sent) == 2)
+        assert monotonic() - began_s >= 0.3
+        assert [decode(payload, EventMessage).kind for _, payload, _ in link.sent] == [
+            "mains_lost",
+            "duty_over",
+        ]

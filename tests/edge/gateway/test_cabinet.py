@@ -34,6 +34,23 @@ async def test_writes_come_on_change_and_to_refresh_the_revert_timer(tmp_path: P
         assert writes(made) > before
 
 
+async def test_a_voltage_moves_under_the_timer_that_runs_and_arms_one_that_does_not(tmp_path: Path) -> None:
+    async with bench(tmp_path) as made:
+        cabinet, revert_s = Cabinet(made.port, timedelta(seconds=45)), made.fleet.plant.commands.revert_s
+        loop = replace(start_loop(made.port.capabilities, LIMITS), volts=53.5, want_v=53.5)
+        await cabinet.apply(loop, NOON, SECOND)
+        revert_s[0] = 31.0  # 14 s have passed
+        assert await cabinet.apply(replace(loop, volts=53.4), NOON + 14 * SECOND, SECOND) == pytest.approx(
+            53.4
+        )
+        assert revert_s[0] == pytest.approx(31.0)
+        revert_s[0] = 0.0  # the controller was restarted and forgot it
+        assert await cabinet.apply(replace(loop, volts=53.3), NOON + 14 * SECOND, SECOND) == pytest.approx(
+            53.3
+        )
+        assert revert_s[0] == pytest.approx(45.0)
+
+
 async def test_a_stretched_period_stretches_the_revert_timer(tmp_path: Path) -> None:
     async with bench(tmp_path) as made:
         cabinet = Cabinet(made.port, timedelta(seconds=45))

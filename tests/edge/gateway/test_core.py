@@ -37,6 +37,7 @@ from tests.edge.gateway.bench import (
     bench,
     seal,
 )
+from tests.mqtt_clients import until
 
 # A tenth of 1,000 W repays what was missed, and half a 10 mV step over 5 mOhm is 54 W.
 ABOUT_W = 160.0
@@ -213,6 +214,23 @@ async def test_link_loss_alone_ends_nothing(tmp_path: Path) -> None:
         made.link.cut()
         await made.step(count=300)
         assert true_w(made) == pytest.approx(-1000.0, abs=ABOUT_W)
+
+
+async def test_at_a_mains_loss_a_gateway_releases_at_once_and_speaks_at_a_moment_of_its_own(
+    tmp_path: Path,
+) -> None:
+    config = alter(CONFIG, pacing=alter(CONFIG.pacing, report_spread_s=1.0))
+    async with bench(tmp_path, config=config) as made:
+        await made.order(seal(HOUR))
+        await made.step(count=10)
+        said, began_s = len(made.link.sent), monotonic()
+        made.fleet.put(Fault(site=0, kind="mains_outage"))
+        await made.step()
+        assert made.fleet.plant.commands.rectifier_v[0] == pytest.approx(54.4)
+        assert len(made.link.sent) == said
+        await until(lambda: made.states()[-1].state is SiteState.OUTAGE)
+        assert 0.0 < monotonic() - began_s <= 1.5
+        assert made.last_ack().reason == "outage"
 
 
 async def test_mains_loss_gives_the_battery_back_within_a_second(tmp_path: Path) -> None:
