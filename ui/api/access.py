@@ -6,6 +6,7 @@ Dependencies are coroutines throughout: the framework would run plain functions 
 import base64
 import binascii
 import hashlib
+import hmac
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -121,7 +122,7 @@ class Once:
             key=self.key,
             who=self.caller.name,
             route=self.path,
-            digest=hashlib.sha256(text.encode()).hexdigest(),
+            digest=digest_of(services.secret, text.encode()),
         )
         found = await services.idempotency.begin(
             one, at=services.clock.now(), wall=services.wall(), in_progress=services.settings.in_progress
@@ -161,6 +162,11 @@ async def once_for(
 ) -> Once:
     """Return what makes this request's act happen once."""
     return Once(services=services, caller=caller, key=key, path=f"{request.method} {request.url.path}")
+
+
+def digest_of(secret: bytes, asked: bytes) -> str:
+    """Return what is kept of a request's body: keyed, because a body may hold a password, and a plain hash of one is guessed fast."""
+    return hmac.new(secret, b"idempotency " + asked, hashlib.sha256).hexdigest()
 
 
 OnceHere = Annotated[Once, Depends(once_for)]

@@ -1,5 +1,7 @@
 """Incidents, users, tokens and the audit trail."""
 
+import hashlib
+import hmac
 from datetime import timedelta
 from typing import Any
 
@@ -8,6 +10,7 @@ from psycopg.types.json import Jsonb
 
 from tests.edge.safety.examples import NOW
 from tests.ui.api.world import PASSWORD, World
+from ui.api.schemas import NewUser
 from ui.ops.secrets import DatabaseRole
 
 pytestmark = [pytest.mark.database, pytest.mark.asyncio(loop_scope="module")]
@@ -214,3 +217,20 @@ async def test_a_forged_entry_is_found(world: World) -> None:
         )
     finally:
         world.sql("ALTER TABLE audit ENABLE TRIGGER audit_append_only")
+
+
+async def test_no_fast_hash_of_a_password_lies_at_rest(world: World) -> None:
+    new = {"name": "zoe", "password": LONG, "role": "viewer"}
+    key = {"Idempotency-Key": "first-password"}
+    assert (await world.ask("ada", "POST", "/v1/users", new, headers=key)).status_code == 201
+    ((kept,),) = world.sql("SELECT body ->> 'digest' FROM idempotency WHERE key = 'first-password'")
+    # What somebody with the table alone could try: every password in a body like this one.
+    body = NewUser.model_validate(new).model_dump_json().encode()
+    assert kept != hashlib.sha256(body).hexdigest()
+    # The world's secret is 32 zero bytes; with it the same body is known again.
+    assert kept == hmac.new(bytes(32), b"idempotency " + body, hashlib.sha256).hexdigest()
+    again = await world.ask("ada", "POST", "/v1/users", new, headers=key)
+    assert (again.status_code, again.headers["Idempotent-Replayed"]) == (201, "true")
+    other = {**new, "password": LONG + "!"}
+    assert (await world.ask("ada", "POST", "/v1/users", other, headers=key)).status_code == 422
+    world.sql("DELETE FROM app_user WHERE name = 'zoe'")
