@@ -120,7 +120,7 @@ class Once:
         text = "" if asked is None else asked.model_dump_json()
         one = Act(
             key=self.key,
-            who=self.caller.name,
+            who=self.caller.identity,
             route=self.path,
             digest=digest_of(services.secret, text.encode()),
         )

@@ -127,7 +127,7 @@ class Gate:
             return
         if principal is not None:
             state["principal"] = principal
-            if wait_s := self._throttle.wait_s(principal.name):
+            if wait_s := self._throttle.wait_s(principal.identity):
                 self._metrics.throttled += 1
                 answer = problem(
                     HTTPStatus.TOO_MANY_REQUESTS,

@@ -45,3 +45,12 @@ class Principal:
     site_id: str
     expires_at: datetime
     token_hash: bytes
+
+    @property
+    def identity(self) -> str:
+        """Return whom limits and idempotency keys count as one: a person by name, each token by its `token_id`.
+
+        Two tokens may carry one label; their names are alike in the trail, and still one must not use up the other's turn
+        or get the other's answers.
+        """
+        return self.name if self.kind is PrincipalKind.USER else f"token:{self.token_hash.hex()[:16]}"

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.ui.api.world import PASSWORD, QUICK, World, world_over
+from tests.ui.api.world import PASSWORD, QUICK, World, add_token, world_over
+from ui.api.roles import PrincipalKind, Role
 from ui.ops.secrets import DatabaseRole
 
 pytestmark = [pytest.mark.database, pytest.mark.asyncio(loop_scope="module")]
@@ -99,6 +100,36 @@ async def test_one_caller_cannot_take_everything(world: World, tmp_path: Path) -
         statuses = [(await other.ask("vic", "GET", "/v1/me")).status_code for _ in range(4)]
         assert statuses == [200, 200, 200, 429]
         assert (await other.ask("olga", "GET", "/v1/me")).status_code == 200
+
+
+async def two_of_one_label(world: World) -> tuple[str, str]:
+    """Make two tokens of one label; return the names under which `ask` knows them."""
+    for name in ("first", "second"):
+        await add_token(world, "twin", PrincipalKind.SERVICE, "", Role.OPERATOR)
+        world.tokens[name] = world.tokens["twin"]
+    return "first", "second"
+
+
+async def test_a_tokens_limit_is_its_own_and_not_its_labels(world: World, tmp_path: Path) -> None:
+    slow = replace(QUICK, rate_per_s=0.01, burst=2)
+    async with world_over(world.database, tmp_path, settings=slow) as other:
+        first, second = await two_of_one_label(other)
+        statuses = [(await other.ask(first, "GET", "/v1/me")).status_code for _ in range(3)]
+        assert statuses == [200, 200, 429]
+        assert (await other.ask(second, "GET", "/v1/me")).status_code == 200
+
+
+async def test_a_tokens_idempotency_key_is_its_own_and_not_its_labels(world: World) -> None:
+    first, second = await two_of_one_label(world)
+    key = {"Idempotency-Key": "one-key"}
+    made = [
+        (await world.ask(who, "POST", "/v1/threads", {"title": "A question"}, headers=key)).json()[
+            "thread_id"
+        ]
+        for who in (first, first, second)
+    ]
+    # The same token asks once more and is told the same; the other token has a conversation of its own.
+    assert (made[0] == made[1], made[0] == made[2]) == (True, False)
 
 
 async def test_a_users_lock_does_not_need_the_owner(world: World) -> None:

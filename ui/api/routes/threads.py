@@ -135,7 +135,7 @@ async def _asked(
 ) -> Response:
     services, caller = once.services, once.caller
     body: dict[str, Any] = asked.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-    key = f"{caller.name}/{thread_id}/{kind}/{once.key or secrets.token_hex(12)}"
+    key = f"{caller.identity}/{thread_id}/{kind}/{once.key or secrets.token_hex(12)}"
 
     async def act() -> CommandMade:
         await existing(services, thread_id)
