@@ -43,6 +43,15 @@ class Token:
     revoked_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A password that did not fit: `act` is what the trail calls it, `who` tried as far as is known, from which address."""
+
+    act: str
+    who: str
+    address: str
+
+
 class LastAdminError(Exception):
     """Nobody could administer any more."""
 
@@ -151,6 +160,18 @@ class AccountStore:
                     after={"until": locked_until.isoformat(), "failures": lock_after},
                 )
         return locked
+
+    async def tell_refusal(self, attempt: Attempt, name: str, why: str, *, at: datetime) -> None:
+        """Record that a password for `name` (empty: an unknown name) was refused, and why."""
+        async with self._pool.connection() as connection:
+            await append_audit(
+                connection,
+                at=at,
+                who=attempt.who,
+                action=attempt.act,
+                subject=name or "unknown",
+                after={"why": why, "address": attempt.address},
+            )
 
     async def open_session(
         self, name: str, token_hash: bytes, *, expires_at: datetime, at: datetime, wall: datetime

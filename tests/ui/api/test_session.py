@@ -94,6 +94,43 @@ async def test_a_new_password_ends_all_sessions(world: World) -> None:
     assert await log_in(world, "olga", "another long one") == 201
 
 
+async def test_an_old_password_is_guessed_no_oftener_than_at_the_login(world: World, tmp_path: Path) -> None:
+    change = {"old_password": "guess", "new_password": "another long one"}
+    for _ in range(5):
+        assert (await world.ask("olga", "PUT", "/v1/me/password", change)).status_code == 409
+    # The right one comes too late, here and at the login, for a quarter of an hour.
+    right = {**change, "old_password": PASSWORD}
+    assert (await world.ask("olga", "PUT", "/v1/me/password", right)).status_code == 409
+    assert await log_in(world, "olga", PASSWORD) == 401
+    world.wall.at += timedelta(minutes=15)
+    assert (await world.ask("olga", "PUT", "/v1/me/password", right)).status_code == 204
+    told = [entry[1:] for entry in world.audit("password.refused")][-6:]
+    assert told == [("olga", "olga", {"why": "wrong password", "address": "127.0.0.1"})] * 5 + [
+        ("olga", "olga", {"why": "locked", "address": "127.0.0.1"})
+    ]
+
+
+async def test_tries_of_an_old_password_wait_for_their_turn(world: World, tmp_path: Path) -> None:
+    slow = replace(QUICK, login_rate_per_s=0.1, login_burst=2)
+    change = {"old_password": "guess", "new_password": "another long one"}
+    async with world_over(world.database, tmp_path, settings=slow) as other:
+        statuses = [(await other.ask("bo", "PUT", "/v1/me/password", change)).status_code for _ in range(3)]
+    assert statuses == [409, 409, 429]
+
+
+async def test_every_refused_login_is_in_the_trail_and_no_unknown_name_is(world: World) -> None:
+    before = len(world.audit("session.refused"))
+    world.sql("UPDATE app_user SET active = false WHERE name = 'vic'")
+    for name in ("olga", "vic", "my-password-by-mistake"):
+        assert await log_in(world, name, "wrong") == 401
+    assert [entry[1:] for entry in world.audit("session.refused")[before:]] == [
+        ("nobody", "olga", {"why": "wrong password", "address": "127.0.0.1"}),
+        ("nobody", "vic", {"why": "closed", "address": "127.0.0.1"}),
+        ("nobody", "unknown", {"why": "unknown name", "address": "127.0.0.1"}),
+    ]
+    assert world.sql("SELECT 1 FROM audit WHERE audit::text LIKE '%%by-mistake%%'") == []
+
+
 async def test_one_caller_cannot_take_everything(world: World, tmp_path: Path) -> None:
     slow = replace(QUICK, rate_per_s=0.01, burst=3)
     async with world_over(world.database, tmp_path, settings=slow) as other:

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request, Response
 
 from ui.api.access import Caller, ServicesHere, may, person
+from ui.api.account_store import Attempt, User
 from ui.api.passwords import make_token, token_hash
 from ui.api.problems import ApiError, documented
 from ui.api.roles import Principal, PrincipalKind, Role
@@ -13,6 +14,7 @@ from ui.api.schemas import Login, Me, PasswordChange, Session
 from ui.api.services import Services
 
 router = APIRouter(prefix="/v1", tags=["session"])
+_NOBODY = "nobody"  # so far: whoever asks has shown no password
 _REFUSED = "the name or the password is wrong, or the account is locked or closed"
 
 
@@ -24,8 +26,7 @@ _REFUSED = "the name or the password is wrong, or the account is locked or close
 )
 async def log_in(login: Login, request: Request, services: ServicesHere) -> Session:
     """Log in; five wrong passwords in a row lock the account for a quarter of an hour."""
-    address = request.client.host if request.client else ""
-    return await open_session(services, login.name, login.password, address)
+    return await open_session(services, login.name, login.password, address_of(request))
 
 
 async def open_session(services: Services, name: str, password: str, address: str) -> Session:
@@ -35,24 +36,45 @@ async def open_session(services: Services, name: str, password: str, address: st
         ApiError: Wrong, locked, closed (all told alike), or too many tries.
     """
     wait_for_turn(services, address)
-    wall, at = services.wall(), services.clock.now()
+    wall = services.wall()
     user = await services.accounts.user(name)
     locked = user is not None and user.locked_until is not None and wall < user.locked_until
     barred = user is None or locked or not user.active
     # A barred account takes as long as a wrong password, and says no more.
     if not await services.passwords.fits(None if user is None or barred else user.password_hash, password):
-        services.metrics.refused_logins += 1
-        if user is not None and not locked:
-            await services.accounts.count_failure(
-                user.name,
-                lock_after=services.settings.lock_after,
-                locked_until=wall + services.settings.lock_for,
-                at=at,
-                wall=wall,
-            )
+        await tell_failure(services, user, Attempt(act="session.refused", who=_NOBODY, address=address))
         raise ApiError(HTTPStatus.UNAUTHORIZED, _REFUSED)
     assert user is not None
     return await new_session(services, user.name, user.role)
+
+
+async def tell_failure(services: Services, user: User | None, attempt: Attempt) -> None:
+    """Record a wrong password, and count it against an account that is neither locked nor closed.
+
+    A name that nobody has is not recorded: it may be a password typed into the wrong field.
+    """
+    services.metrics.refused_logins += 1
+    at, wall = services.clock.now(), services.wall()
+    if user is None:
+        why = "unknown name"
+    elif user.locked_until is not None and wall < user.locked_until:
+        why = "locked"
+    else:
+        why = "wrong password" if user.active else "closed"
+    await services.accounts.tell_refusal(attempt, "" if user is None else user.name, why, at=at)
+    if user is not None and why != "locked":
+        await services.accounts.count_failure(
+            user.name,
+            lock_after=services.settings.lock_after,
+            locked_until=wall + services.settings.lock_for,
+            at=at,
+            wall=wall,
+        )
+
+
+def address_of(request: Request) -> str:
+    """Return the address that logins are counted by."""
+    return request.client.host if request.client else ""
 
 
 def wait_for_turn(services: Services, address: str) -> None:
@@ -94,12 +116,24 @@ async def me(caller: Caller) -> Me:
 
 
 @router.put("/me/password", status_code=HTTPStatus.NO_CONTENT, **may(Role.VIEWER, 409))
-async def change_password(change: PasswordChange, services: ServicesHere, caller: Caller) -> Response:
-    """Take a new password; all one's sessions end."""
-    name = person(caller)
+async def change_password(
+    change: PasswordChange, request: Request, services: ServicesHere, caller: Caller
+) -> Response:
+    """Take a new password; all one's sessions end. A wrong old one counts as a failed login does."""
+    name, address = person(caller), address_of(request)
+    wait_for_turn(services, address)
     user = await services.accounts.user(name)
-    if user is None or not await services.passwords.fits(user.password_hash, change.old_password):
-        raise ApiError(HTTPStatus.CONFLICT, "the old password does not fit", field="old_password")
+    locked = user is None or (user.locked_until is not None and services.wall() < user.locked_until)
+    # Somebody at an open screen may not try more passwords than somebody at the login.
+    if not await services.passwords.fits(
+        None if user is None or locked else user.password_hash, change.old_password
+    ):
+        await tell_failure(services, user, Attempt(act="password.refused", who=name, address=address))
+        raise ApiError(
+            HTTPStatus.CONFLICT,
+            "the old password does not fit, or the account is locked",
+            field="old_password",
+        )
     await services.accounts.change_user(
         name,
         role=None,
