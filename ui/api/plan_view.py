@@ -19,7 +19,7 @@ from tools.planning.dispatch_store import CommandState
 from tools.planning.plan_store import PlanSummary
 from ui.api.decision_store import OPEN_FOR_APPROVAL
 from ui.api.roles import Principal, PrincipalKind, Role
-from ui.api.schemas import ApprovalOut, CommandOut, PlanLine, QuarterHour, SiteSchedule
+from ui.api.schemas import ApprovalOut, CommandOut, PlanFeederCurve, PlanLine, QuarterHour, SiteSchedule
 from ui.api.services import Services
 
 Direction = Literal["charge", "discharge", "charge and discharge", "rest"]
@@ -132,6 +132,22 @@ def totals_of(plan: Plan) -> list[float]:
     """Return the setpoints of all scheduled sites together, W by quarter hour."""
     rows = [site.schedule_w for site in plan.sites if site.schedule_w]
     return [round(sum(column), 3) for column in zip(*rows, strict=True)]
+
+
+def feeder_curves_of(plan: Plan, feeder_of: Mapping[str, str]) -> list[PlanFeederCurve]:
+    """Return the setpoints of each feeder's scheduled sites together, W by quarter hour, in order of feeder."""
+    rows: dict[str, list[Sequence[float]]] = {}
+    for site in plan.sites:
+        if site.schedule_w and site.site_id in feeder_of:
+            rows.setdefault(feeder_of[site.site_id], []).append(site.schedule_w)
+    return [
+        PlanFeederCurve(
+            feeder_id=feeder_id,
+            sites=len(found),
+            total_w=[round(sum(column), 3) for column in zip(*found, strict=True)],
+        )
+        for feeder_id, found in sorted(rows.items())
+    ]
 
 
 def direction_of(plan: Plan) -> Direction:

@@ -427,6 +427,14 @@ class PlanFeederEffect(Schema):
     limit_w: float
 
 
+class PlanFeederCurve(Schema):
+    """The setpoints of a plan's sites on one feeder together, W by quarter hour from `window_start`."""
+
+    feeder_id: str
+    sites: int
+    total_w: list[float]
+
+
 class ApprovalOut(Schema):
     """One yes."""
 
@@ -482,7 +490,8 @@ class OutcomeOut(Schema):
 class PlanOut(Schema):
     """A plan, whole.
 
-    `total_w` is the setpoint of all sites together by quarter hour from `window_start`. `tier` is who must approve it by
+    `total_w` is the setpoint of all sites together by quarter hour from `window_start`, `feeder_curves` the same by feeder
+    (sites that are registered no longer count in `total_w` alone). `tier` is who must approve it by
     the policy now (null: nobody may), `approvals_missing` how many more. `may_approve` says whether the one who asks may
     approve it now, else `why_not`. Send `envelope_digest` with an approval: it binds the yes to what was seen.
     `verdicts` are the newest last; `reserve_margin_h` the least backup above the reserve that any site keeps.
@@ -516,6 +525,7 @@ class PlanOut(Schema):
     bound: float
     gap_frac: float
     feeders: list[PlanFeederEffect]
+    feeder_curves: list[PlanFeederCurve]
     envelope_digest: str
     valid_until: datetime
     provenance: dict[str, str]

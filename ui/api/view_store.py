@@ -97,6 +97,13 @@ class ViewStore:
         )
         return int(rows[0][0])
 
+    async def feeders_of(self, site_ids: Sequence[str]) -> dict[str, str]:
+        """Return which feeder each of these sites hangs on; a site that is registered no longer is left out."""
+        rows = await self._all(
+            "SELECT site_id, feeder_id FROM site WHERE site_id = ANY(%s)", [list(site_ids)]
+        )
+        return {str(site_id): str(feeder_id) for site_id, feeder_id in rows}
+
     async def audit_page(
         self, limit: int, *, before: int | None = None, subject: str | None = None
     ) -> list[tuple[Any, ...]]:

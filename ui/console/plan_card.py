@@ -13,7 +13,7 @@ from ui.console.desk import Desk, attempt, go_to
 from ui.console.formats import harmless, kilo, percent, plain, span, words
 from ui.console.header import good_reason, reason_asked
 from ui.console.plan_change import CHANGEABLE
-from ui.console.plan_charts import curve_figure, effect_figure
+from ui.console.plan_charts import curve_figure, curves_of, effect_figure
 
 _OPEN = ("validated", "approved")
 _COLOURS: Mapping[str, Any] = {
@@ -35,13 +35,18 @@ def show_plan_card(desk: Desk, plan: Doc, key: str) -> None:
         _figures(desk, plan)
         figure = curve_figure(plan, desk.zone)
         if figure is not None:
-            st.plotly_chart(figure, key=f"curve {key}", config=QUIET, alt=way(plan))
+            st.plotly_chart(figure, key=f"curve {key}", config=QUIET, alt=curves_in_words(plan))
         if plan["feeders"]:
             st.plotly_chart(
                 effect_figure(plan["feeders"]), key=f"effect {key}", config=QUIET, alt=texts.PLAN_FEEDERS
             )
         _rules(plan)
         _approval(desk, plan, key)
+
+
+def curves_in_words(plan: Doc) -> str:
+    """Return what the picture of the curves shows, for who does not see it."""
+    return texts.PLAN_CURVES.format(feeders=", ".join(name for name, _ in curves_of(plan)), way=way(plan))
 
 
 def _head(plan: Doc) -> None:

@@ -9,32 +9,72 @@ import plotly.graph_objects as go
 
 from ui.console import texts
 from ui.console.api_client import Doc
-from ui.console.charts import BLUE, GREY, SKY, STATUS_COLOURS, VERMILLION, blank, faint, mark
+from ui.console.charts import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    STATUS_COLOURS,
+    VERMILLION,
+    blank,
+    faint,
+    mark,
+)
 from ui.console.formats import local, span
 
 STEP = timedelta(minutes=15)
+_MOST_CURVES = 8
+_CURVE_COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, GREY)
+_DASHES = ("solid", "dash", "dot", "dashdot")
 
 
-def curve(plan: Doc, zone: ZoneInfo) -> tuple[list[datetime], list[float]]:
-    """Return a plan's setpoint of all its sites by quarter hour, kW, with the end of the last: a staircase."""
+def curve(plan: Doc, total_w: Sequence[float], zone: ZoneInfo) -> tuple[list[datetime], list[float]]:
+    """Return setpoints by quarter hour of a plan, kW, with the end of the last: a staircase."""
     start = datetime.fromisoformat(plan["window_start"]).astimezone(zone)
-    values = [one / 1e3 for one in plan["total_w"]]
+    values = [one / 1e3 for one in total_w]
     at = [start + k * STEP for k in range(len(values) + 1)]
     return at, [*values, values[-1]] if values else []
 
 
+def curves_of(plan: Doc) -> list[tuple[str, Sequence[float]]]:
+    """Return a plan's curves by name, W: one of each feeder, the heaviest first; beyond eight the rest is one curve.
+
+    Where no site is registered any more there is just the sum of all.
+    """
+    found: list[tuple[str, Sequence[float]]] = [
+        (one["feeder_id"], one["total_w"])
+        for one in sorted(plan["feeder_curves"], key=lambda one: -sum(abs(w) for w in one["total_w"]))
+    ]
+    if not found:
+        return [(texts.CHART_SETPOINT, plan["total_w"])] if plan["total_w"] else []
+    if len(found) <= _MOST_CURVES:
+        return found
+    alone, rest = found[: _MOST_CURVES - 1], found[_MOST_CURVES - 1 :]
+    together = [sum(column) for column in zip(*(values for _, values in rest), strict=True)]
+    return [*alone, (texts.CHART_OTHER_FEEDERS.format(count=len(rest)), together)]
+
+
 def curve_figure(plan: Doc, zone: ZoneInfo) -> go.Figure | None:
-    """Return what a plan asks of all its sites together; None where it has no schedule. Charging is up."""
-    at, values = curve(plan, zone)
-    if not values:
+    """Return what a plan asks of each feeder's sites together; None where it has no schedule. Charging is up.
+
+    Curves differ by dash as well as by colour, and their names stand in the legend.
+    """
+    curves = curves_of(plan)
+    if not curves:
         return None
-    figure = blank(220, legend=False, unit="kW")
-    figure.add_trace(
-        go.Scatter(
-            x=at, y=values, mode="lines", line={"shape": "hv", "color": BLUE, "width": 2}, fill="tozeroy",
-            fillcolor=faint(BLUE), hovertemplate="%{y:,.2f} kW", name=texts.CHART_SETPOINT,
-        )
-    )  # fmt: skip
+    figure = blank(220 if len(curves) == 1 else 280, legend=True, unit="kW")
+    for k, (name, total_w) in enumerate(curves):
+        at, values = curve(plan, total_w, zone)
+        colour = _CURVE_COLOURS[k % len(_CURVE_COLOURS)]
+        figure.add_trace(
+            go.Scatter(
+                x=at, y=values, mode="lines", name=name, hovertemplate="%{y:,.2f} kW",
+                line={"shape": "hv", "color": colour, "width": 2, "dash": _DASHES[k % len(_DASHES)]},
+                fill="tozeroy" if len(curves) == 1 else None, fillcolor=faint(colour),
+            )
+        )  # fmt: skip
     figure.update_yaxes(title=texts.CHART_CHARGING_UP, zeroline=True, zerolinewidth=1)
     figure.update_layout(dragmode=False)
     return figure

@@ -11,8 +11,9 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from edge.plan import Plan
-from tests.edge.safety.examples import NOW, START
+from tests.edge.safety.examples import NOW, START, a_plan, schedule_of
 from tests.ui.api.world import World, one_person_plan, two_person_plan
+from ui.api.plan_view import feeder_curves_of
 from ui.ops.secrets import DatabaseRole
 
 pytestmark = [pytest.mark.database, pytest.mark.asyncio(loop_scope="module")]
@@ -32,6 +33,7 @@ async def test_a_plan_shows_its_figures_by_hand(world: World) -> None:
     shown = await world.get(f"/v1/plans/{plan.plan_id}", "ann")
     assert shown["total_w"] == [-1536.0] * 16
     assert shown["peak_discharge_w"] == 1536.0
+    assert shown["feeder_curves"] == [{"feeder_id": "feeder-1", "sites": 1, "total_w": [-1536.0] * 16}]
     assert shown["direction"] == "discharge"
     assert shown["simulated_sites"] == 1
     assert (shown["tier"], shown["approvals_missing"], shown["may_approve"]) == ("one_person", 1, True)
@@ -43,6 +45,17 @@ async def test_a_plan_shows_its_figures_by_hand(world: World) -> None:
         {"site_id": "site-1", "schedule_w": [-1536.0] * 16, "grid_reserve": None, "bounds": None}
     ]
     assert (schedule["step_s"], schedule["window_start"]) == (900, "2026-03-10T12:00:00Z")
+
+
+async def test_curves_are_summed_by_feeder_and_leave_out_who_is_registered_no_longer() -> None:
+    plan = a_plan(
+        schedule_of("a", (2, -100.0)), schedule_of("b", (2, -20.0)), schedule_of("c", (2, 5.0)), schedule_of("gone", (2, 9.0))
+    )  # fmt: skip
+    found = feeder_curves_of(plan, {"a": "f-2", "b": "f-1", "c": "f-2"})
+    assert [(one.feeder_id, one.sites, one.total_w) for one in found] == [
+        ("f-1", 1, [-20.0, -20.0]),
+        ("f-2", 2, [-95.0, -95.0]),
+    ]
 
 
 async def test_one_yes_is_enough_for_one_person_and_wakes_the_run(world: World) -> None:

@@ -8,6 +8,7 @@ from ui.console.plan_charts import (
     alternative_rows,
     curve,
     curve_figure,
+    curves_of,
     delivered_frac,
     delivery_figure,
     effect_figure,
@@ -20,13 +21,43 @@ ROME = ZoneInfo("Europe/Rome")
 
 
 def test_a_curve_is_a_staircase_to_the_end_of_its_last_quarter_hour() -> None:
-    at, values = curve({"window_start": AT, "total_w": [0.0, -1500.0]}, ROME)
+    at, values = curve({"window_start": AT}, [0.0, -1500.0], ROME)
     assert [f"{one:%H:%M}" for one in at] == ["13:00", "13:15", "13:30"]
     assert values == [0.0, -1.5, -1.5]
 
 
 def test_a_plan_without_a_schedule_has_no_curve() -> None:
-    assert curve_figure({"window_start": AT, "total_w": []}, ROME) is None
+    assert curve_figure({"window_start": AT, "total_w": [], "feeder_curves": []}, ROME) is None
+
+
+def curves(*by_feeder: tuple[str, list[float]]) -> dict[str, object]:
+    return {
+        "window_start": AT,
+        "total_w": [sum(column) for column in zip(*(values for _, values in by_feeder), strict=True)],
+        "feeder_curves": [{"feeder_id": name, "sites": 1, "total_w": values} for name, values in by_feeder],
+    }
+
+
+def test_each_feeder_has_a_curve_of_its_own_the_heaviest_first_and_told_apart_without_colour() -> None:
+    figure = curve_figure(curves(("f-1", [-500.0, 0.0]), ("f-2", [-2000.0, 1000.0])), ROME)
+    assert figure is not None
+    assert [(trace.name, list(trace.y)) for trace in figure.data] == [
+        ("f-2", [-2.0, 1.0, 1.0]),
+        ("f-1", [-0.5, 0.0, 0.0]),
+    ]
+    assert len({trace.line.dash for trace in figure.data}) == 2
+
+
+def test_beyond_eight_feeders_the_lightest_are_one_curve() -> None:
+    # Feeder k asks for k W: 9 to 3 stand alone; 2 and 1 make 3 W together.
+    found = curves_of(curves(*((f"f-{k}", [float(k)]) for k in range(1, 10))))
+    assert [name for name, _ in found] == [*(f"f-{k}" for k in range(9, 2, -1)), "2 other feeders"]
+    assert found[-1][1] == [3.0]
+
+
+def test_a_plan_whose_sites_are_gone_shows_the_sum() -> None:
+    gone = {"window_start": AT, "total_w": [-1.0], "feeder_curves": []}
+    assert curves_of(gone) == [("setpoint", [-1.0])]
 
 
 def test_the_effect_shows_peaks_without_and_with_and_the_limit_in_kw() -> None:

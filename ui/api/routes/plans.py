@@ -27,6 +27,7 @@ from ui.api.decision_store import NotDecided
 from ui.api.plan_view import (
     command_of,
     direction_of,
+    feeder_curves_of,
     line_of,
     quarter_hours,
     schedules_of,
@@ -117,6 +118,7 @@ async def plan_out(services: Services, plan_id: str, caller: Principal) -> PlanO
     report = await services.dispatch.report(plan.plan_id)
     verdicts = await services.plans.verdicts(plan.plan_id)
     totals = totals_of(plan)
+    site_ids = [site.site_id for site in plan.sites]
     return PlanOut(
         plan_id=plan.plan_id,
         supersedes=plan.supersedes,
@@ -131,7 +133,7 @@ async def plan_out(services: Services, plan_id: str, caller: Principal) -> PlanO
         window_start=plan.window_start,
         window_end=plan.window_end,
         sites=len(plan.sites),
-        simulated_sites=await services.views.simulated([site.site_id for site in plan.sites]),
+        simulated_sites=await services.views.simulated(site_ids),
         total_w=totals,
         peak_discharge_w=max(0.0, -min(totals, default=0.0)),
         peak_charge_w=max(0.0, *totals, 0.0),
@@ -154,6 +156,7 @@ async def plan_out(services: Services, plan_id: str, caller: Principal) -> PlanO
             )
             for one in expected.feeders
         ],
+        feeder_curves=feeder_curves_of(plan, await services.views.feeders_of(site_ids)),
         envelope_digest=stored.envelope_digest,
         valid_until=envelope.valid_until,
         provenance=dict(plan.provenance),
