@@ -18,6 +18,7 @@ from ui.cli_llm import add_llm_commands
 from ui.cli_mcp import add_mcp_command
 from ui.cli_notify import add_notify_commands
 from ui.cli_ops import add_ops_commands
+from ui.cli_plans import add_plans_commands
 
 _STATE = Path(".cellwatt")
 _PROCESS_HELP = {
@@ -61,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="show the processes of an installation")
     _add_state(status)
     status.set_defaults(run=_status)
+    add_plans_commands(commands, _STATE)
     add_ops_commands(commands, _STATE)
     add_notify_commands(commands, _STATE)
     add_data_commands(commands, _STATE)
