@@ -1,4 +1,4 @@
-"""How well questions find their page: the hybrid beside words alone and vectors alone, as asked, in the same run."""
+"""How well questions find their page: the hybrid beside BM25, words and vectors alone, as asked, in the same run."""
 
 import sys
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from knowledge.passage_store import PassageStore
 from knowledge.questions import Question, QuestionError, Score, read_questions, score
 from knowledge.wording import Phrasing
 from tests.knowledge.conftest import Library, Pool
+from ui.bench.bm25_store import found_by_bm25
 
 HERE = Path(__file__).parent
 SETS = (HERE / "questions.toml", HERE / "questions_held_out.toml")
@@ -35,6 +36,7 @@ async def test_questions_find_their_page(
     plain = PassageStore(library_pool, library.embedder, phrasing=Phrasing.as_asked())
     scores = {
         "hybrid": score(questions, await found_by(hybrid, questions, Method.HYBRID)),
+        "BM25 alone, as asked": score(questions, await found_by_bm25(library_pool, questions)),
         "words alone, as asked": score(questions, await found_by(plain, questions, Method.WORDS)),
         "vectors alone, as asked": score(questions, await found_by(plain, questions, Method.VECTORS)),
     }
@@ -47,6 +49,9 @@ async def test_questions_find_their_page(
     assert best.hit_at_1 >= 0.80
     assert best.hit_at_3 >= 0.95
     assert all(best.hit_at_1 > one.hit_at_1 + 0.1 for one in scores.values())
+    assert all(best.hit_at_3 > one.hit_at_3 for one in scores.values())
+    # A yardstick that finds nothing would be no yardstick.
+    assert scores["BM25 alone, as asked"].hit_at_1 >= 0.5
 
 
 def test_every_question_names_pages_that_exist_and_none_is_asked_twice() -> None:
