@@ -89,6 +89,7 @@ def test_each_process_gets_its_own_role_and_nothing_of_the_others(installation: 
         for name, password in passwords.items():
             assert (password in text) is (name == role), (process, name)
         assert ("command-signing-seed" in text) is (process == "control"), process
+        assert ("browser-key" in text) is (process in {"api", "console"}), process
         assert ("OPENAI_API_KEY" in env) is (process == "loop"), process
         assert "SECRET_OF_MINE" not in env
 

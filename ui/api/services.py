@@ -63,7 +63,8 @@ class Services:
         clock: Domain time.
         wall: Wall time, for sessions and lock-outs.
         policy: Who must approve what, read afresh at each call.
-        secret: Keys the forms of the approval page.
+        secret: Keys the forms of the approval page and what idempotency keys are bound to.
+        browser_key: Signs which browser the console asks for; None where nobody is believed.
         model: Which planner the loop is set to, for people to see.
         provider: Whom people may sign in through, None where passwords are all there is.
     """
@@ -74,6 +75,7 @@ class Services:
     settings: ApiSettings
     policy: Callable[[], ApprovalPolicy]
     secret: bytes
+    browser_key: bytes | None
     pool: AsyncConnectionPool[AsyncConnection]
     passwords: Passwords
     gatekeeper: Gatekeeper
@@ -120,6 +122,7 @@ async def open_services(
     notify_file: Path | None = None,
     model: ModelSettings | None = None,
     oidc: OidcSettings | None = None,
+    browser_key: bytes | None = None,
 ) -> AsyncIterator[Services]:
     """Open everything, keep the shared tasks running, and close it all at the end."""
     chosen = settings or ApiSettings()
@@ -132,6 +135,7 @@ async def open_services(
         clock,
         policy_file,
         secret,
+        browser_key,
         chosen,
         wall,
         passwords,
@@ -166,6 +170,7 @@ def _wired(
     clock: Clock,
     policy_file: Path,
     secret: bytes,
+    browser_key: bytes | None,
     settings: ApiSettings,
     wall: Callable[[], datetime],
     passwords: Passwords,
@@ -186,6 +191,7 @@ def _wired(
         settings=settings,
         policy=lambda: load_policy(policy_file),
         secret=secret,
+        browser_key=browser_key,
         pool=pool,
         passwords=passwords,
         gatekeeper=Gatekeeper(accounts, wall, settings),

@@ -53,6 +53,7 @@ class ApiClient:
 
     http: httpx.Client
     token: str = ""
+    browser: Mapping[str, str] = field(default_factory=dict)  # what says whose browser this is
     _kept: dict[str, tuple[str, Any]] = field(default_factory=dict)
 
     def get(self, path: str, **query: Any) -> Any:
@@ -121,7 +122,11 @@ class ApiClient:
         ).json()
 
     def _send(self, method: str, path: str, *, headers: Mapping[str, str], **options: Any) -> httpx.Response:
-        sent = {**headers, **({"Authorization": f"Bearer {self.token}"} if self.token else {})}
+        sent = {
+            **self.browser,
+            **headers,
+            **({"Authorization": f"Bearer {self.token}"} if self.token else {}),
+        }
         try:
             answer = self.http.request(method, path, headers=sent, **options)
         except httpx.TransportError as error:
@@ -155,11 +160,15 @@ def _problem(answer: httpx.Response) -> tuple[str, dict[str, str]]:
         return f"{answer.status_code} {answer.reason_phrase}", {}
 
 
-def log_in(http: httpx.Client, name: str, password: str) -> tuple[str, Doc]:
-    """Return a session's token and who it belongs to.
+def log_in(
+    http: httpx.Client, name: str, password: str, browser: Mapping[str, str] | None = None
+) -> tuple[str, Doc]:
+    """Return a session's token and who it belongs to; `browser` is the header that says whose browser it is.
 
     Raises:
         ApiError: The API refuses, or does not answer.
     """
-    found = ApiClient(http=http).act("POST", "/v1/session", {"name": name, "password": password})
+    found = ApiClient(http=http, browser=browser or {}).act(
+        "POST", "/v1/session", {"name": name, "password": password}
+    )
     return str(found["token"]), found["me"]

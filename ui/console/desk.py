@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import httpx
 import streamlit as st
 
+from ui.browser_address import browser_header
 from ui.console import texts
 from ui.console.api_client import (
     ApiAwayError,
@@ -94,8 +95,13 @@ def choose_zone(name: str) -> None:
 
 def sit_down(http: httpx.Client, token: str, me: Doc) -> None:
     """Remember a login for as long as this browser tab lives."""
-    st.session_state[_CLIENT] = ApiClient(http=http, token=token)
+    st.session_state[_CLIENT] = ApiClient(http=http, token=token, browser=this_browser())
     st.session_state[_ME] = me
+
+
+def this_browser(env: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the header that tells the API whose browser this is; nothing for one on this machine."""
+    return browser_header(st.context.ip_address or "", env)
 
 
 def stand_up() -> None:

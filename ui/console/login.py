@@ -7,7 +7,7 @@ import streamlit as st
 
 from ui.console import texts
 from ui.console.api_client import ApiClient, ApiError, Doc, LoggedOutError, log_in
-from ui.console.desk import asked_for, in_words, keep_login, show_said, sit_down
+from ui.console.desk import asked_for, in_words, keep_login, show_said, sit_down, this_browser
 from ui.console.kept_login import address_of
 from ui.console.sign_in import FAILED, THERE
 
@@ -63,7 +63,7 @@ def _try(http: httpx.Client, name: str, password: str) -> None:
         return
     try:
         with st.spinner(texts.LOADING):
-            token, me = log_in(http, name, password)
+            token, me = log_in(http, name, password, this_browser())
     except LoggedOutError as error:
         st.error(str(error).capitalize() + ".", icon=":material/error:")
     except ApiError as error:

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from ui.browser_address import browser_header
 from ui.console.api_client import Doc
 from ui.console.kept_login import behind_tls, keep_in
 
@@ -52,8 +53,13 @@ def sign_in_routes(env: Mapping[str, str]) -> list[Route]:
             "code": request.query_params.get("code", ""),
             "verifier": request.cookies.get(VERIFIER, ""),
         }
+        address = request.client.host if request.client else ""
         # Without the cookie it is not this browser's: another page led here, and the API need not hear of it.
-        session = await _asked(env, "POST", "/v1/oidc/session", code) if code["verifier"] else None
+        session = (
+            await _asked(env, "POST", "/v1/oidc/session", code, browser_header(address, env))
+            if code["verifier"]
+            else None
+        )
         answer = _home(failed=session is None)
         answer.delete_cookie(VERIFIER, httponly=True, samesite="lax")
         if session is not None:
@@ -68,13 +74,19 @@ def challenge_of(verifier: str) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
 
 
-async def _asked(env: Mapping[str, str], method: str, path: str, body: Doc | None = None) -> Doc | None:
+async def _asked(
+    env: Mapping[str, str],
+    method: str,
+    path: str,
+    body: Doc | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Doc | None:
     """Return what the API says, None where it says no or nothing; the person then reads that it did not work."""
     try:
         async with httpx.AsyncClient(
             base_url=env.get(_API_URL, ""), timeout=_TIMEOUT_S, trust_env=False
         ) as http:
-            answer = await http.request(method, path, json=body)
+            answer = await http.request(method, path, json=body, headers=headers)
             found: Doc = answer.json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError):
         return None

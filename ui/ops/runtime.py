@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from telemetry.db import role_dsn
 from telemetry.model.errors import ControlError
 from ui import settings
+from ui.browser_address import KEY_FILE
 from ui.ops.files import write_atomic
 from ui.ops.ingest_workers import ingest_processes
 from ui.ops.pki import CONTROL, INGEST_WORKERS, Identity, ingest_worker
@@ -155,7 +156,8 @@ class Installation:
                 **{
                     name: text
                     for name, text in inherited.items()
-                    if name in _SHOWN or name.startswith((*_SHOWN_LIMITS, _SIGN_IN))
+                    if name in {*_SHOWN, settings.TRUSTED_PROXIES}
+                    or name.startswith((*_SHOWN_LIMITS, _SIGN_IN))
                 },
             },
             "loop": {
@@ -172,7 +174,10 @@ class Installation:
             "console": {
                 settings.API_URL: self.runtime.api_url,
                 settings.CONSOLE_PORT: str(self.runtime.console_port),
-                **{name: text for name, text in inherited.items() if name == _MAP},
+                KEY_FILE: str(self._secret_file("browser-key")),
+                **{
+                    name: text for name, text in inherited.items() if name in {_MAP, settings.TRUSTED_PROXIES}
+                },
             },
             "simulate": self._simulate(),
         }
@@ -211,6 +216,7 @@ class Installation:
             **self._database(DatabaseRole.API),
             settings.API_PORT: str(self.runtime.api_port),
             settings.SESSION_SECRET_FILE: str(self._secret_file("session-secret")),
+            KEY_FILE: str(self._secret_file("browser-key")),
             settings.NOTIFY_FILE: str(self.notify_file),
             settings.POLICY_FILE: str(self.policy_file),
         }

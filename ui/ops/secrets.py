@@ -39,6 +39,7 @@ class SecretStore:
             self.database_password(role)
         self.admin_password()
         self.session_secret()
+        self.browser_key()
         self.command_signing_seed()
         self.root_signing_seed()
 
@@ -57,6 +58,10 @@ class SecretStore:
     def session_secret(self) -> bytes:
         """Key that signs the console's and API's sessions, 32 bytes."""
         return self._seed("session-secret")
+
+    def browser_key(self) -> bytes:
+        """Key by which the API believes the console which browser it asks for, 32 bytes."""
+        return self._seed("browser-key")
 
     def command_signing_seed(self) -> bytes:
         """Ed25519 seed that signs commands, 32 bytes. The control process alone asks for it."""

@@ -15,12 +15,15 @@ from ui.api.app import create_app
 from ui.api.model_use import model_settings
 from ui.api.oidc import oidc_settings
 from ui.api.services import Services, open_services
+from ui.browser_address import KEY_FILE
+from ui.ops.secret_files import read_seed
 from ui.settings import (
     API_PORT,
     DATABASE_URL,
     NOTIFY_FILE,
     POLICY_FILE,
     SESSION_SECRET_FILE,
+    TRUSTED_PROXIES,
     ProcessSettings,
     need,
     need_file,
@@ -64,13 +67,29 @@ async def run_api(env: Mapping[str, str]) -> None:
         notify_file=Path(env[NOTIFY_FILE]) if env.get(NOTIFY_FILE) else None,
         model=model_settings(env),
         oidc=oidc_settings(env),
+        browser_key=read_seed(need_file(env, KEY_FILE)) if env.get(KEY_FILE) else None,
     ) as services:
         with listening(port) as listener:
-            await serve(services, listener, settings.say_ready)
+            proxies = env.get(TRUSTED_PROXIES, "")
+            await serve(services, listener, settings.say_ready, trusted_proxies=proxies)
 
 
-async def serve(services: Services, listener: socket.socket, say_ready: Callable[[], None]) -> None:
-    """Serve on a socket until cancelled; calls `say_ready` once requests are accepted."""
+async def serve(
+    services: Services,
+    listener: socket.socket,
+    say_ready: Callable[[], None],
+    *,
+    trusted_proxies: str = "",
+) -> None:
+    """Serve on a socket until cancelled; calls `say_ready` once requests are accepted.
+
+    Args:
+        services: What the application works with.
+        listener: Where it listens.
+        say_ready: Called once.
+        trusted_proxies: Whose `X-Forwarded-For` is believed, comma-separated; nobody's by default, since the server's own
+            default would let every process of this machine choose the address that its logins are counted by.
+    """
     server = _Server(
         uvicorn.Config(
             create_app(services),
@@ -79,6 +98,8 @@ async def serve(services: Services, listener: socket.socket, say_ready: Callable
             lifespan="off",
             ws="none",
             server_header=False,
+            proxy_headers=bool(trusted_proxies),
+            forwarded_allow_ips=trusted_proxies,
             timeout_graceful_shutdown=_LAST_REQUESTS_S,
         )
     )

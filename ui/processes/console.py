@@ -19,11 +19,14 @@ import ui.console
 from telemetry.model.errors import ControlError
 from ui.console.kept_login import KEY, fresh_key
 from ui.ops.process import ProcessSpec, spawn, stop
-from ui.settings import API_URL, CONSOLE_PORT, READY_FILE, ProcessSettings, need, need_port
+from ui.settings import API_URL, CONSOLE_PORT, READY_FILE, TRUSTED_PROXIES, ProcessSettings, need, need_port
 
 _HOST = "127.0.0.1"
 _READY_WITHIN = timedelta(seconds=60)
 _LOOK_EVERY_S = 0.1
+_PROXIES = (
+    "FORWARDED_ALLOW_IPS"  # what Streamlit's server calls them; by default it believes all of this machine
+)
 # Okabe and Ito's blue; on black a lighter one that still carries white letters (4.1 to 1).
 _OPTIONS = {
     "server.headless": "true",
@@ -61,7 +64,7 @@ def run_console(env: Mapping[str, str]) -> int:
     spec = ProcessSpec(
         name="streamlit",
         argv=command(port),
-        env={**{name: value for name, value in env.items() if name != READY_FILE}, KEY: fresh_key()},
+        env=child_env(env),
         stop_timeout=timedelta(seconds=5),
     )
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -77,6 +80,12 @@ def run_console(env: Mapping[str, str]) -> int:
     finally:
         if child is not None:
             stop(child, spec)
+
+
+def child_env(env: Mapping[str, str]) -> dict[str, str]:
+    """Return what Streamlit is told: ours, a fresh key for its cookies, and whose word for a browser's address to take."""
+    kept = {name: value for name, value in env.items() if name != READY_FILE}
+    return {**kept, KEY: fresh_key(), _PROXIES: env.get(TRUSTED_PROXIES, "")}
 
 
 def check_free(port: int) -> None:

@@ -267,7 +267,12 @@ def reset(world: World) -> None:
 
 @asynccontextmanager
 async def world_over(
-    database: Database, folder: Path, *, settings: ApiSettings = QUICK, oidc: OidcSettings | None = None
+    database: Database,
+    folder: Path,
+    *,
+    settings: ApiSettings = QUICK,
+    oidc: OidcSettings | None = None,
+    browser_key: bytes | None = None,
 ) -> AsyncIterator[World]:
     """Open the application over a database, which is filled on first use."""
     clock, wall = StandingClock(), Wall()
@@ -279,7 +284,7 @@ async def world_over(
     write_policy(policy, a_policy_table())
     async with open_services(
         database.dsn(DatabaseRole.API), clock=clock, policy_file=policy, secret=bytes(32), settings=settings, wall=wall,
-        hasher=_CHEAP, oidc=oidc,
+        hasher=_CHEAP, oidc=oidc, browser_key=browser_key,
     ) as services:  # fmt: skip
         app = create_app(services)
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)

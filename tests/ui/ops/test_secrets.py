@@ -14,7 +14,7 @@ def test_secrets_are_made_once_private_and_read_again(tmp_path: Path) -> None:
     assert again.secrets.database_passwords() == first.secrets.database_passwords()
     assert again.secrets.command_signing_seed() == first.secrets.command_signing_seed()
     files = list((tmp_path / "state" / "secrets").iterdir())
-    assert len(files) == len(DatabaseRole) + 4  # admin, session, command signing, root signing
+    assert len(files) == len(DatabaseRole) + 5  # admin, session, browser, command signing, root signing
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
     assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
 

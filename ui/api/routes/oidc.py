@@ -24,7 +24,7 @@ from ui.api.phone_pages import html, refused_page
 from ui.api.problems import ApiError, documented, not_found
 from ui.api.roles import Role
 from ui.api.routes.accounts import UserPath, shown
-from ui.api.routes.session import new_session, wait_for_turn
+from ui.api.routes.session import address_of, new_session, wait_for_turn
 from ui.api.schemas import Challenge, OneTimeCode, Session, SignInOffer, Subject, UserOut
 from ui.api.services import Services
 
@@ -43,10 +43,6 @@ def _provider(services: Services) -> Provider:
     if services.provider is None:
         raise ApiError(HTTPStatus.NOT_FOUND, "no sign-in provider is set up; log in with name and password")
     return services.provider
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ""
 
 
 @router.get("/oidc", responses=documented(422, 429, 500, 503), openapi_extra=_OPEN)
@@ -81,7 +77,7 @@ async def start(
     provider = _provider(services)
     if challenge and not provider.settings.console_url:
         raise ApiError(HTTPStatus.NOT_FOUND, "the console's address is not set", field="challenge")
-    wait_for_turn(services, _address(request))
+    wait_for_turn(services, address_of(request, services))
     state, browser, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(4))
     try:
         url = await provider.sign_in_url(state=state, nonce=nonce, challenge=challenge_of(verifier))
@@ -250,7 +246,7 @@ async def _let_in(services: Services, provider: Provider, sign_in: SignIn, user:
 async def session_for_code(asked: OneTimeCode, request: Request, services: ServicesHere) -> Session:
     """Return a session for a one-time code, once."""
     _provider(services)
-    wait_for_turn(services, _address(request))
+    wait_for_turn(services, address_of(request, services))
     name = await services.sign_ins.take_code(
         token_hash(asked.code), challenge_of(asked.verifier), wall=services.wall()
     )

@@ -35,7 +35,7 @@ from ui.api.problems import ApiError
 from ui.api.roles import Principal, PrincipalKind, Role
 from ui.api.routes.control import ordered
 from ui.api.routes.plans import give_approval, give_decline, plan_out
-from ui.api.routes.session import open_session
+from ui.api.routes.session import address_of, open_session
 from ui.api.schemas import Approve, Decline, Name, Order, Schema
 from ui.api.services import Services
 
@@ -143,7 +143,7 @@ async def login(request: Request, services: ServicesHere) -> Response:
     """Log in and keep the session in a cookie that no script and no other page can use."""
     try:
         form = await plain_form(request)
-        address = request.client.host if request.client else ""
+        address = address_of(request, services)
         session = await open_session(services, form.get("name", ""), form.get("password", ""), address)
     except ApiError as error:
         return html(login_page(error.detail), error.status)
@@ -155,7 +155,8 @@ async def login(request: Request, services: ServicesHere) -> Response:
         max_age=int(services.settings.session_for.total_seconds()),
         httponly=True,
         samesite="lax",  # a link in a message may lead here; a form from elsewhere may not
-        secure=request.url.scheme == "https",
+        # A proxy that is not trusted with addresses may still say this: it makes the cookie stricter, never laxer.
+        secure="https" in {request.url.scheme, request.headers.get("x-forwarded-proto", "")},
     )
     return answer
 

@@ -12,8 +12,10 @@ from ui.api.problems import ApiError, documented
 from ui.api.roles import Principal, PrincipalKind, Role
 from ui.api.schemas import Login, Me, PasswordChange, Session
 from ui.api.services import Services
+from ui.browser_address import HEADER, believed
 
 router = APIRouter(prefix="/v1", tags=["session"])
+_LOOPBACK = frozenset({"127.0.0.1", "::1"})  # where the console is
 _NOBODY = "nobody"  # so far: whoever asks has shown no password
 _REFUSED = "the name or the password is wrong, or the account is locked or closed"
 
@@ -26,7 +28,7 @@ _REFUSED = "the name or the password is wrong, or the account is locked or close
 )
 async def log_in(login: Login, request: Request, services: ServicesHere) -> Session:
     """Log in; five wrong passwords in a row lock the account for a quarter of an hour."""
-    return await open_session(services, login.name, login.password, address_of(request))
+    return await open_session(services, login.name, login.password, address_of(request, services))
 
 
 async def open_session(services: Services, name: str, password: str, address: str) -> Session:
@@ -72,9 +74,13 @@ async def tell_failure(services: Services, user: User | None, attempt: Attempt) 
         )
 
 
-def address_of(request: Request) -> str:
-    """Return the address that logins are counted by."""
-    return request.client.host if request.client else ""
+def address_of(request: Request, services: Services) -> str:
+    """Return the address that logins are counted by: the peer's, and for the console the browser's that it has signed."""
+    peer = request.client.host if request.client else ""
+    key, told = services.browser_key, request.headers.get(HEADER, "")
+    if key is None or not told or peer not in _LOOPBACK:
+        return peer
+    return believed(told, key) or peer
 
 
 def wait_for_turn(services: Services, address: str) -> None:
@@ -120,7 +126,7 @@ async def change_password(
     change: PasswordChange, request: Request, services: ServicesHere, caller: Caller
 ) -> Response:
     """Take a new password; all one's sessions end. A wrong old one counts as a failed login does."""
-    name, address = person(caller), address_of(request)
+    name, address = person(caller), address_of(request, services)
     wait_for_turn(services, address)
     user = await services.accounts.user(name)
     locked = user is None or (user.locked_until is not None and services.wall() < user.locked_until)
