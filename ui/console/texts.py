@@ -715,3 +715,23 @@ PEERS_HOUR = "hour, local"
 EVENTS_TITLE = "What sites and ingest told of"
 EVENTS_NONE = "Nothing was told of yet: no lost mains, no shed load, no lock, no message that had to wait."
 EVENTS_GRAVE = "**{who}**: {what}. {detail}"
+
+# --- standing objectives ---
+OBJECTIVES = "Standing objectives"
+OBJECTIVES_LEAD = (
+    "What should always hold. The automated loop keeps them until their day comes or somebody ends them; only what was read out"
+    " of the words binds."
+)
+OBJECTIVES_NONE = "None is in force."
+OBJECTIVE_READ = "read as: {read} ({who}, {at})"
+OBJECTIVE_PAUSES = "nothing is dispatched"
+OBJECTIVE_LEAVES_OUT = "leaves out {sites}"
+OBJECTIVE_UNTIL = "until {until}"
+OBJECTIVE_FOR_GOOD = "until somebody ends it"
+OBJECTIVE_WORDS = "Say it in words (in English)"
+OBJECTIVE_EXAMPLE = "never use site-1 until friday; no dispatch until 2026-12-24"
+OBJECTIVE_KEEP = "Keep this"
+OBJECTIVE_KEPT = "Kept, read as: {read}."
+OBJECTIVE_EMPTY = "Say what should hold."
+OBJECTIVE_END = "End it"
+OBJECTIVE_ENDED = "Ended; the automated loop keeps to it no longer."

@@ -22,6 +22,7 @@ from ui.console.plan_charts import (
     timeline_figure,
 )
 from ui.console.tables import show_rows
+from ui.console.views.objectives import show_objectives
 
 _EVERY_S = 3
 _MOST = 100
@@ -50,8 +51,8 @@ def show_plans(desk: Desk) -> None:
     """Draw the list, or the plan that the address names."""
     fleet = show_header(desk, texts.PAGE_PLANS, texts.PLANS_QUESTION)
     now = now_of(fleet)
+    plan_id = asked_for("plan")
     with problems_shown():
-        plan_id = asked_for("plan")
         if plan_id:
             if st.button(texts.BACK, icon=":material/arrow_back:"):
                 st.query_params.clear()
@@ -59,6 +60,9 @@ def show_plans(desk: Desk) -> None:
             keep_fresh(_detail, _EVERY_S, desk, plan_id)
         else:
             _list(desk, now)
+    if not plan_id:
+        with problems_shown():
+            show_objectives(desk, now)
 
 
 def _list(desk: Desk, now: datetime) -> None:
