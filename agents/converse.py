@@ -11,6 +11,7 @@ from agents.model_client import Choice
 from agents.plan import earliest_start
 from agents.policy import LABEL
 from agents.questions import FinalAnswer, ask_again, ask_tool, ask_topic
+from agents.reasons import reason_of
 from agents.state import State, Step
 from agents.steps import call, choose, noted, show
 from tools.errors import ToolInputError
@@ -48,12 +49,10 @@ async def converse(state: State, runtime: Runtime[AgentDeps]) -> State:
     if len(steps) >= deps.settings.read_only_steps:
         return {**out, "stage": "answered", "message": _NOTHING_LEFT}
     if isinstance(choice.option, PlanGoal):
-        return {
-            **out,
-            "stage": "goal",
-            "goal": choice.option.model_dump(mode="json"),
-            "why": choice.option.why,
-        }
+        reason = reason_of(choice, facts)
+        goal = {**choice.option.model_dump(mode="json"), "why": reason.text}
+        notes = [*noted(choice), *reason.notes]
+        return {**out, "stage": "goal", "goal": goal, "why": reason.text, "notes": notes}
     return {**out, "stage": "looked", "steps": [await call(choice.name, choice.option, deps)]}
 
 

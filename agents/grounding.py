@@ -8,7 +8,9 @@ from datetime import datetime
 from math import isclose
 from typing import Any
 
-_SENTENCE = re.compile(r"[^.!?\n]+(?:[.!?](?=\d)[^.!?\n]*)*[.!?]*|\n")
+_SENTENCE = re.compile(  # a link is in one piece: half of it would pass for a sentence without one
+    r"(?:(?i:https?://|www\.)\S*[^\s.!?]|[^.!?\n]|[.!?](?=\d))+[.!?]*|\n"
+)
 _ID = re.compile(r"\b[A-Za-z]+(?:[-_][A-Za-z0-9]+)*[-_]\d[A-Za-z0-9_-]*\b|\bplan-[A-Za-z0-9_-]+\b")
 _TIME = re.compile(r"\b(\d{1,2}):(\d{2})(?::\d{2}(?:\.\d+)?)?\b")
 _DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:\d{2})?)?\b")

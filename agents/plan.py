@@ -11,6 +11,7 @@ from agents.deps import AgentDeps
 from agents.facts import goal_facts
 from agents.past import keep_incidents
 from agents.questions import NoAction, PickPlan, ask_goal, ask_pick
+from agents.reasons import reason_of
 from agents.state import State, Step
 from agents.steps import call, choose, did, noted, show
 from edge.plan import Plan, PlanId, PlanStatus
@@ -57,21 +58,15 @@ async def propose(state: State, runtime: Runtime[AgentDeps]) -> State:
     now = fleet.state.at
     earliest = earliest_start(now, deps.settings.lead)
     notes: list[str] = []
-    why = state.get("why", "")
     try:
         if state.get("goal") is None:
             facts = await goal_facts(state, deps, fleet, earliest)
             choice = await choose(ask_goal(facts, fleet, earliest), deps)
-            notes += noted(choice)
+            reason = reason_of(choice, facts)
+            notes += [*noted(choice), *reason.notes]
             if isinstance(choice.option, NoAction):
-                return {
-                    "stage": "no_action",
-                    "why": choice.option.why,
-                    "planner": choice.label,
-                    "notes": notes,
-                }
-            goal = PlanGoal.model_validate(choice.option.model_dump())
-            why = goal.why
+                return {"stage": "no_action", "why": reason.text, "planner": choice.label, "notes": notes}
+            goal = PlanGoal.model_validate({**choice.option.model_dump(), "why": reason.text})
         else:
             goal = PlanGoal.model_validate(state["goal"])
         check_goal(goal, fleet, earliest)
@@ -87,21 +82,23 @@ async def propose(state: State, runtime: Runtime[AgentDeps]) -> State:
     }
     plan_ids = [str(plan.plan_id) for plan in plans]
     choice = await choose(ask_pick(facts, plan_ids), deps)
+    reason = reason_of(choice, facts)
     out: State = {
         "goal": goal.model_dump(mode="json"),
         "plan_ids": plan_ids,
         "planner": choice.label,
-        "notes": notes + noted(choice),
+        "notes": [*notes, *noted(choice), *reason.notes],
+        "why": reason.text,
     }
     if not isinstance(choice.option, PickPlan):
-        return {**out, "stage": "no_action", "why": getattr(choice.option, "why", why)}
+        return {**out, "stage": "no_action"}
     if choice.option.plan_id not in plan_ids:
         return {**out, "stage": "unavailable", "why": "the planner chose a plan that was not compared"}
     show(
         "plan",
-        {"plans": cards, "chosen": choice.option.plan_id, "why": choice.option.why, "planner": choice.label},
+        {"plans": cards, "chosen": choice.option.plan_id, "why": reason.text, "planner": choice.label},
     )
-    return {**out, "stage": "proposed", "plan_id": choice.option.plan_id, "why": choice.option.why}
+    return {**out, "stage": "proposed", "plan_id": choice.option.plan_id}
 
 
 async def _plans(

@@ -1,6 +1,6 @@
 """The policy planner: deterministic, no language model. It takes over whenever there is none, or it fails or is slow."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -46,9 +46,8 @@ def choose_goal(facts: Mapping[str, Any]) -> tuple[str, Option]:
     """Shave the worst excess that no plan covers yet, with every feeder whose excess overlaps it."""
     standing = facts.get("standing_objectives", [])
     if paused := next((one for one in standing if one.get("pause")), None):
-        return "no_action", NoAction(
-            why=f"Standing objective {paused['objective_id']} of {paused['who']} pauses dispatch."
-        )
+        why = f"Standing objective {paused['objective_id']} of {paused['who']} pauses dispatch"
+        return "no_action", NoAction(why=f"{why}; {nearest_words(facts['feeders'])}"[:300])
     over = [one for one in facts["feeders"] if one["over_limit_kw"] > 0.0 and not one["covered_by_plans"]]
     over = [one for one in over if one["dispatchable_sites"] > 0]
     if facts["operating_mode"] != "normal" or not over:
@@ -79,10 +78,12 @@ def _window(one: Mapping[str, Any]) -> tuple[datetime, datetime]:
 def _why_not(facts: Mapping[str, Any]) -> str:
     feeders = facts["feeders"]
     if facts["operating_mode"] != "normal":
-        return f"The operating mode is {facts['operating_mode']}, in which no peak is shaved."
+        mode = facts["operating_mode"]
+        return f"The operating mode is {mode}, in which no peak is shaved; {nearest_words(feeders)}"
     unknown = [one["feeder_id"] for one in feeders if one["peak_kw"] is None]
     if unknown:
-        return f"There is no forecast for {', '.join(unknown[:3])}, so nothing may be planned there."
+        names = ", ".join(unknown[:3])
+        return f"There is no forecast for {len(unknown)} of {len(feeders)} feeders ({names}), so nothing may be planned there."
     over = [one for one in feeders if one["over_limit_kw"] > 0.0]
     if not over:
         nearest = min(feeders, key=lambda one: one["import_limit_kw"] - one["peak_kw"], default=None)
@@ -107,14 +108,28 @@ def pick_plan(facts: Mapping[str, Any]) -> tuple[str, Option]:
     good = [one for one in safe if one["relief_kw"] >= _ENOUGH * most]
     best = min(good, key=lambda one: (one["cycles"], one["plan_id"]))
     others = [one for one in plans if one is not best]
+    return "pick_plan", PickPlan(plan_id=best["plan_id"], why=compared_words([best, *others]))
+
+
+def compared_words(plans: Sequence[Mapping[str, Any]]) -> str:
+    """Return what plans give and cost, the first one's margin with it; for the explanation of a choice among them."""
+    first, *others = plans
     compared = "".join(
         f" {one['alternative']} gives {one['relief_kw']:.1f} kW for {one['discharge_kwh']:.1f} kWh."
         for one in others
     )
-    return "pick_plan", PickPlan(
-        plan_id=best["plan_id"],
-        why=(
-            f"{best['alternative']} gives {best['relief_kw']:.1f} kW for {best['discharge_kwh']:.1f} kWh and keeps"
-            f" {best['reserve_margin_h']:.2f} h above the reserve.{compared}"
-        )[:300],
-    )
+    return (
+        f"{first['alternative']} gives {first['relief_kw']:.1f} kW for {first['discharge_kwh']:.1f} kWh and keeps"
+        f" {first['reserve_margin_h']:.2f} h above the reserve.{compared}"
+    )[:300]
+
+
+def nearest_words(feeders: Sequence[Mapping[str, Any]]) -> str:
+    """Return which feeder comes nearest its limit, or exceeds it most, and by how much, at the upper forecast."""
+    known = [one for one in feeders if one["peak_kw"] is not None]
+    if not known:
+        return f"none of the {len(feeders)} feeders has a forecast."
+    one = max(known, key=lambda one: one["peak_kw"] - one["import_limit_kw"])
+    over = f", {one['over_limit_kw']:.1f} kW above it" if one["over_limit_kw"] > 0.0 else ""
+    limit = f"its import limit of {one['import_limit_kw']:.1f} kW"
+    return f"{one['feeder_id']} is expected to reach {one['peak_kw']:.1f} kW at {limit}{over}."

@@ -27,7 +27,8 @@ async def choose(question: Question, deps: AgentDeps) -> Choice:
         "step",
         {
             "tool": f"choose {question.name}",
-            "arguments": choice.option.model_dump(mode="json"),
+            # Its words come out grounded, as the message or the plan's reason, or not at all.
+            "arguments": choice.option.model_dump(mode="json", exclude={"why", "text"}),
             "result": choice.name,
             "planner": choice.label,
             "note": choice.note,

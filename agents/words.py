@@ -18,8 +18,10 @@ async def report_words(state: State, deps: Deps) -> str:
     why = state.get("why", "").rstrip(".")
     stage = state["stage"]
     if stored is None:
+        compared = len(state.get("plan_ids", []))
+        none = f"None of the {compared} compared plans was taken" if compared else "No plan was made"
         return {
-            "no_action": f"No plan was made. {why}.",
+            "no_action": f"{none}. {why}.",
             "unavailable": f"Nothing can be planned now. {why}.",
             "kept": f"Plan {state.get('supersedes', '')} goes on unchanged: {why}.",
         }.get(stage, f"Nothing was dispatched. {why}.")

@@ -73,6 +73,12 @@ def test_only_the_sentence_concerned_is_dropped() -> None:
     assert found.sentences == 3
 
 
+def test_a_link_goes_out_whole() -> None:
+    found = ground("All is well. See https://evil.example/x for more. See WWW.evil.example. All is well.", [])
+    assert found.text == "All is well. All is well."
+    assert found.dropped == ("See https://evil.example/x for more.", "See WWW.evil.example.")
+
+
 def test_without_results_no_number_may_be_said() -> None:
     assert ground("The fleet has 24 sites. All is well.", []).text == "All is well."
 

@@ -133,8 +133,16 @@ def test_feeders_whose_excess_overlaps_are_planned_together() -> None:
         ({"over_limit_kw": 0.0}, "normal", "comes nearest with 121.2 kW of 114.0 kW"),
         ({"covered_by_plans": ["plan-1"]}, "normal", "excess of 7.2 kW is covered by plan-1"),
         ({"dispatchable_sites": 0}, "normal", "None of the 4 sites of feeder-1 may be dispatched now"),
-        ({}, "storm", "The operating mode is storm"),
-        ({"peak_kw": None, "over_limit_kw": 0.0}, "normal", "There is no forecast for feeder-1"),
+        (
+            {},
+            "storm",
+            "in which no peak is shaved; feeder-1 is expected to reach 121.2 kW at its import limit of 114.0 kW, 7.2 kW above it.",
+        ),
+        (
+            {"peak_kw": None, "over_limit_kw": 0.0},
+            "normal",
+            "There is no forecast for 1 of 1 feeders (feeder-1), so nothing may be planned there.",
+        ),
     ],
 )
 def test_doing_nothing_is_explained(changes: dict[str, Any], mode: str, words: str) -> None:

@@ -15,7 +15,9 @@ async def test_in_a_storm_a_plan_asked_for_in_words_comes_to_nothing_and_the_rea
         await once(a_loop(bench))
         [message] = events(bench, "message")
         assert message["text"] == (
-            "None of the 2 compared plans was taken. The operating mode is storm, in which no peak is shaved."
+            "None of the 2 compared plans was taken. The operating mode is storm, in which no peak is shaved;"
+            # 112.5 kW outside and 4 x 2100 / 0.96 W of sites.
+            " feeder-1 is expected to reach 121.2 kW at its import limit of 114.0 kW, 7.2 kW above it."
         )
         [verdict] = bench.sql("SELECT doc #>> '{broken,0,rule}' FROM plan_verdict")
         assert verdict == ("S13",)
