@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import datetime, timedelta
 from random import Random
 
 from cryptography import x509
@@ -15,8 +14,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import NameOID
 
-from edge.gateway.check_devices import Finding, check_devices
+from edge.gateway.check_clock import ClockState, check_clock, system_clock_state
+from edge.gateway.check_devices import check_devices
 from edge.gateway.config import ConfigError, GatewayFile
+from edge.gateway.finding import Finding
 from edge.gateway.process import mqtt_settings
 from edge.gateway.state_file import StateFile, StateFileError
 from edge.gateway.uplink import topic
@@ -25,7 +26,6 @@ from telemetry.model.site import SiteId
 from telemetry.mqtt import MqttClient, MqttError, MqttProtocol, PublishRefusedError
 from telemetry.wire import VERSION, EventMessage, encode
 
-_BUILT = datetime(2026, 1, 1, tzinfo=UTC)  # a clock before this is wrong
 _EXPIRES_SOON = timedelta(days=30)
 _BROKER_WITHIN = timedelta(seconds=8)
 
@@ -33,20 +33,25 @@ _BROKER_WITHIN = timedelta(seconds=8)
 def report(findings: Sequence[Finding]) -> int:
     """Print the findings; return the exit status: 1 if anything must be fixed."""
     for finding in findings:
-        mark = "FIX" if finding.fix else "ok "
+        mark = "FIX" if finding.fix else "?  " if finding.unknown else "ok "
         sys.stdout.write(f"{mark} {finding.what}: {finding.found}\n")
         if finding.fix:
             sys.stdout.write(f"      -> {finding.fix}\n")
     return 1 if any(finding.fix for finding in findings) else 0
 
 
-async def check_all(file: GatewayFile, broker_within: timedelta = _BROKER_WITHIN) -> list[Finding]:
+async def check_all(
+    file: GatewayFile,
+    broker_within: timedelta = _BROKER_WITHIN,
+    clock_state: Callable[[], ClockState] = system_clock_state,
+) -> list[Finding]:
     """Try everything, in the order in which it must work; run it while the gateway itself is stopped."""
     now = wall_clock().now()
     findings = [Finding(what="config", found=f"site {file.site.site_id}, mode {file.site.mode.value}")]
     findings += check_limits(file)
     findings.append(check_state(file, now))
-    findings.append(check_clock(now))
+    tolerance = timedelta(seconds=file.site.pacing.clock_jump_s)
+    findings.append(check_clock(now, clock_state(), tolerance))
     findings += check_certificates(file, now)
     findings += await check_devices(file)
     findings += await check_broker(file, broker_within)
@@ -85,17 +90,6 @@ def check_state(file: GatewayFile, now: datetime) -> Finding:
         return Finding(what="state", found=found, fix="set the clock (NTP) before the gateway starts")
     keys = "a key set" if held.key_set else "no key set yet"
     return Finding(what="state", found=f"last sequence {held.last_sequence}, {keys}")
-
-
-def check_clock(now: datetime) -> Finding:
-    """Try that the clock can be right: commands are judged by it."""
-    if now < _BUILT:
-        return Finding(
-            what="clock", found=now.isoformat(), fix="set the clock: enable NTP (timedatectl set-ntp true)"
-        )
-    marker = Path("/run/systemd/timesync/synchronized")
-    known = "synchronised" if marker.exists() else "synchronisation not known to systemd-timesyncd"
-    return Finding(what="clock", found=f"{now.isoformat(timespec='seconds')}, {known}")
 
 
 def check_certificates(file: GatewayFile, now: datetime) -> list[Finding]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from datetime import datetime
 
 from edge.gateway.config import ConfigError, GatewayFile, SiteConfig
+from edge.gateway.finding import Finding
 from edge.gateway.frequency import FastPath, offered
 from edge.gateway.limits import ExportRule
 from edge.gateway.process import port_spec
@@ -15,15 +15,6 @@ from edge.modbus.site_port import ModbusSitePort
 from telemetry.model.clock import wall_clock
 
 _BETWEEN_LOOKS_S = 0.6  # a switch's inputs are looked at twice a second or more
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was tried: `fix` is empty where it is in order."""
-
-    what: str
-    found: str
-    fix: str = ""
 
 
 async def check_devices(file: GatewayFile) -> list[Finding]:

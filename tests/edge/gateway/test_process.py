@@ -21,6 +21,7 @@ import pytest
 
 from edge.envelope import KeySet, SigningKey, decode_ack, public_bytes, sign_keys
 from edge.gateway.check import check_all
+from edge.gateway.check_clock import ClockState
 from edge.gateway.config import ConfigError, Pacing, read_config
 from edge.gateway.process import main, port_spec
 from edge.gateway.uplink import FLEET_KEYS, topic
@@ -36,6 +37,8 @@ from ui.ops.pki import CONTROL, INGEST
 
 pytestmark = pytest.mark.broker
 ROOT_FOLDER = Path(__file__).parents[3]
+# The clock of the machine that runs the tests is not what they are about.
+SYNCHRONISED = ClockState(synchronised=True, source="the test")
 
 
 def document(broker: Broker, folder: Path, modbus_port: int) -> dict[str, Any]:
@@ -225,7 +228,7 @@ async def test_a_gateway_told_to_stop_leaves_its_site_at_float(broker: Broker, t
 async def test_the_check_says_what_to_fix(broker: Broker, tmp_path: Path) -> None:
     async with cabinet() as (_, server):
         good = document(broker, tmp_path, server.port)
-        found = await check_all(read_config(write(tmp_path, good)))
+        found = await check_all(read_config(write(tmp_path, good)), clock_state=lambda: SYNCHRONISED)
         assert [finding.what for finding in found if finding.fix] == []
         assert {"config", "certificate", "devices", "broker", "broker ACL"} <= {
             finding.what for finding in found
@@ -237,7 +240,9 @@ async def test_the_check_says_what_to_fix(broker: Broker, tmp_path: Path) -> Non
             "broker": {**good["broker"], "certificate_file": str(other.certificate)},
             "devices": {**good["devices"], "devices": [{**good["devices"]["devices"][0], "port": 1}]},
         }
-        found = await check_all(read_config(write(tmp_path, wrong)), timedelta(seconds=1))
+        found = await check_all(
+            read_config(write(tmp_path, wrong)), timedelta(seconds=1), lambda: SYNCHRONISED
+        )
         broken = {finding.what: finding for finding in found if finding.fix}
         assert set(broken) == {"continuity", "certificate", "devices", "broker"}
         assert "cbs-0001" in " ".join(f.fix for f in found if f.what == "certificate")
