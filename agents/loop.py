@@ -153,6 +153,8 @@ class Loop:
     def _cycle_due(self, now: datetime) -> str:
         if any(thread_id.startswith(CYCLE) for thread_id in self._busy):
             return ""  # coalesced: whatever came up is looked at again after this one
+        if self._full():
+            return ""  # nothing is forgotten: it starts when the first of what runs has ended
         every = self.settings.cycle_every
         timer = every > timedelta(0) and (self._next_cycle is None or now >= self._next_cycle)
         reasons = [*self._reasons, *(["timer"] if timer else [])]
@@ -176,12 +178,15 @@ class Loop:
 
     def _start(self, thread_id: str, work: Coroutine[Any, Any, object]) -> None:
         """Run one piece of work of a thread, unless the thread is busy or enough is running."""
-        if thread_id in self._busy or len(self._busy) >= self.settings.at_once:
+        if thread_id in self._busy or self._full():
             work.close()
             return
         task = asyncio.create_task(self._leased(thread_id, work))
         self._busy[thread_id] = task
         task.add_done_callback(lambda _: self._over(thread_id))
+
+    def _full(self) -> bool:
+        return len(self._busy) >= self.settings.at_once
 
     def _over(self, thread_id: str) -> None:
         self._busy.pop(thread_id, None)

@@ -14,7 +14,7 @@ from knowledge.documents import Document, DocumentKind, ReaderRole
 from knowledge.imports import import_documents
 from knowledge.passage_store import PassageStore
 from tests.agents.harness import Bench, bench_over
-from tests.agents.openai_server import Call, Slow, openai_server
+from tests.agents.openai_server import Call, Slow, Status, openai_server
 from tests.agents.test_loop import a_loop, events, once, say
 from tests.agents.test_wakes import an_incident
 from tests.agents.worlds import NOW
@@ -45,6 +45,38 @@ async def test_a_new_incident_wakes_a_cycle_before_its_time(database: Database) 
         bench.clock.at += timedelta(minutes=1)
         await once(loop)
         assert len(cycles(bench)) == 2  # and not again
+
+
+async def test_a_wake_waits_for_room_and_is_not_lost(database: Database) -> None:
+    async with (
+        bench_over(database) as bench,
+        openai_server(Slow(0.5, Call("watch", {})), Status(500)) as server,
+    ):
+        bench.world.background_high_w = 100_000.0
+        endpoint = EndpointModel(Endpoint(base_url=server.base_url, api_key="k", model="slow"))
+        model = WithFallback(primary=endpoint, fallback=PolicyPlanner(), timeout=timedelta(seconds=60))
+        loop = a_loop(bench, every=QUIET, model=model)
+        loop.settings = replace(loop.settings, at_once=1)
+        say(bench, "How is the fleet?")
+        loop.wake("incident inc-1")
+        await once(loop)  # the chat turn takes the only place
+        assert cycles(bench) == []
+        await once(loop)
+        assert cycles(bench) == ["cycle-20260310T155000"]
+        [given] = events(bench, "message", "cycle-20260310T155000")
+        assert given["text"].startswith("No plan was made.")
+        assert "incident inc-1" in await request_of(bench, "cycle-20260310T155000")
+        bench.clock.at += timedelta(minutes=14)
+        await once(loop)
+        assert len(cycles(bench)) == 1  # the timer counts from the cycle that ran
+        await endpoint.close()
+
+
+async def request_of(bench: Bench, run_id: str) -> str:
+    """Return what a run was asked, from its last checkpoint."""
+    kept = await bench.saver.aget({"configurable": {"thread_id": run_id}})
+    assert kept is not None
+    return str(kept["channel_values"]["request"])
 
 
 async def test_a_turn_that_runs_can_be_cancelled(database: Database) -> None:
