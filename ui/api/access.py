@@ -3,6 +3,7 @@
 Dependencies are coroutines throughout: the framework would run plain functions in threads, a millisecond each.
 """
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -97,8 +98,8 @@ class Once:
 
     async def __call__(
         self,
-        asked: BaseModel | None,
-        act: Callable[[], Awaitable[BaseModel]],
+        asked: BaseModel | Sequence[bytes] | None,
+        act: Callable[[], Awaitable[BaseModel | Sequence[BaseModel]]],
         *,
         status: int = HTTPStatus.OK,
         keep: Callable[[Any], Any] = lambda answer: answer,
@@ -106,7 +107,7 @@ class Once:
         """Do the act and return its answer.
 
         Args:
-            asked: The request's body, which the key is bound to.
+            asked: The request's body, which the key is bound to; of an upload, what else says what it is and the bytes.
             act: Does it; what it raises is not remembered.
             status: Of the answer.
             keep: Takes out of the answer what must not be kept.
@@ -115,14 +116,13 @@ class Once:
             ApiError: The key was used for something else, or the same act is under way.
         """
         if self.key is None:
-            return JSONResponse((await act()).model_dump(mode="json"), status)
+            return JSONResponse(_plain(await act()), status)
         services = self.services
-        text = "" if asked is None else asked.model_dump_json()
         one = Act(
             key=self.key,
             who=self.caller.identity,
             route=self.path,
-            digest=digest_of(services.secret, text.encode()),
+            digest=await asyncio.to_thread(digest_of, services.secret, *_parts(asked)),
         )
         found = await services.idempotency.begin(
             one, at=services.clock.now(), wall=services.wall(), in_progress=services.settings.in_progress
@@ -141,7 +141,7 @@ class Once:
                     field="Idempotency-Key",
                 )
         try:
-            answer = (await act()).model_dump(mode="json")
+            answer = _plain(await act())
         except BaseException:
             await services.idempotency.forget(one)
             raise
@@ -164,9 +164,26 @@ async def once_for(
     return Once(services=services, caller=caller, key=key, path=f"{request.method} {request.url.path}")
 
 
-def digest_of(secret: bytes, asked: bytes) -> str:
+def _plain(answer: BaseModel | Sequence[BaseModel]) -> Any:
+    if isinstance(answer, BaseModel):
+        return answer.model_dump(mode="json")
+    return [one.model_dump(mode="json") for one in answer]
+
+
+def _parts(asked: BaseModel | Sequence[bytes] | None) -> Sequence[bytes]:
+    if isinstance(asked, BaseModel):
+        return (asked.model_dump_json().encode(),)
+    return () if asked is None else asked
+
+
+def digest_of(secret: bytes, *asked: bytes) -> str:
     """Return what is kept of a request's body: keyed, because a body may hold a password, and a plain hash of one is guessed fast."""
-    return hmac.new(secret, b"idempotency " + asked, hashlib.sha256).hexdigest()
+    digest = hmac.new(secret, b"idempotency ", hashlib.sha256)
+    for number, part in enumerate(asked):
+        if number:
+            digest.update(b"\0%d\0" % len(part))
+        digest.update(part)
+    return digest.hexdigest()
 
 
 OnceHere = Annotated[Once, Depends(once_for)]

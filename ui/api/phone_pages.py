@@ -79,16 +79,22 @@ TEXTS = {
     "to_login": "Back to the login",
     "to_console": "Back to the console",
     "simulated": "simulated",
+    "approved": "Your yes is recorded.",
+    "declined": "Your no is recorded.",
+    "stop_done": "The stop is sent to every site.",
+    "stop_refused": "The control process refused the stop.",
+    "stop_pending": "The stop is ordered; the control process has not answered yet.",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visitor:
-    """Who looks: the name, the form key that only this session knows, and whether stop is theirs."""
+    """Who looks: the name, the form key that only this session knows, whether stop is theirs, and what makes a form act once."""
 
     name: str
     csrf: str
     may_stop: bool
+    once: str
 
 
 def page(title: str, body: str, visitor: Visitor | None = None) -> str:
@@ -273,7 +279,8 @@ def _reason(name: str) -> str:
 
 def _form(action: str, visitor: Visitor, inner: str, *, css: str = "") -> str:
     key = f'<input type="hidden" name="csrf" value="{escape(visitor.csrf)}">'
-    return f'<form method="post" action="{action}" class="{css}">{key}{inner}</form>'
+    once = f'<input type="hidden" name="once" value="{escape(visitor.once)}">'
+    return f'<form method="post" action="{action}" class="{css}">{key}{once}{inner}</form>'
 
 
 def _span(start: datetime, end: datetime, zone: ZoneInfo) -> str:

@@ -13,7 +13,7 @@ from tests.ui.api.world import PASSWORD, World, one_person_plan, two_person_plan
 from tools.anomaly.incident_store import IncidentStore
 
 pytestmark = [pytest.mark.database, pytest.mark.asyncio(loop_scope="module")]
-HIDDEN = re.compile(r'name="(csrf|envelope_digest)" value="([0-9a-f]{64})"')
+HIDDEN = re.compile(r'name="(csrf|once|envelope_digest)" value="([0-9a-f]{32,64})"')
 
 
 class Phone:
@@ -142,6 +142,31 @@ async def test_stop_for_all_from_a_phone(world: World, phone: Phone) -> None:
         "SELECT who, reason FROM control_request WHERE kind = 'stop' ORDER BY request_id DESC LIMIT 1"
     )
     assert rows == [("olga", "smoke at a site")]
+
+
+async def test_a_form_that_is_sent_twice_acts_once(world: World, phone: Phone) -> None:
+    await phone.log_in("olga")
+    stops = "SELECT count(*) FROM control_request WHERE kind = 'stop' AND reason = 'twice'"
+    once = {**await phone.fields("/m"), "reason": "twice"}
+    answers = [await phone.http.post("/m/stop", data=once) for _ in range(2)]
+    assert [one.status_code for one in answers] == [200, 200]
+    assert all("has not answered yet" in one.text for one in answers)
+    assert world.sql(stops) == [(1,)]
+    # A page that was opened anew is another wish; one without a key is none of ours.
+    assert (await phone.send("/m", "/m/stop", reason="twice")).status_code == 200
+    for key in ("", "x", "0" * 31 + "\0"):
+        assert (await phone.http.post("/m/stop", data={**once, "once": key})).status_code == 422
+    assert world.sql(stops) == [(2,)]
+
+
+async def test_a_yes_that_is_sent_twice_is_answered_twice_and_given_once(world: World, phone: Phone) -> None:
+    plan = await world.plan(one_person_plan("m-twice"))
+    await phone.log_in("ann")
+    once = {**await phone.fields(page_of(plan)), "seen": "yes"}
+    for _ in range(2):
+        answer = await phone.http.post(f"{page_of(plan)}/approve", data=once)
+        assert (answer.status_code, "Your yes is recorded." in answer.text) == (200, True)
+    assert world.sql("SELECT count(*) FROM approval WHERE plan_id = 'm-twice'") == [(1,)]
 
 
 async def test_what_people_wrote_is_text_and_never_markup(world: World, phone: Phone) -> None:

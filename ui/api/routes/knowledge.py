@@ -9,10 +9,21 @@ from pydantic import AfterValidator
 from knowledge.documents import DocumentError, DocumentKind, ReaderRole
 from knowledge.embed import EmbeddingError
 from knowledge.findings import Scope
-from ui.api.access import Caller, Cursor, Limit, ServicesHere, from_cursor, may, page_of, text_part, to_cursor
+from ui.api.access import (
+    Caller,
+    Cursor,
+    Limit,
+    OnceHere,
+    ServicesHere,
+    from_cursor,
+    may,
+    page_of,
+    text_part,
+    to_cursor,
+)
 from ui.api.library import readable_by
 from ui.api.problems import ApiError, not_found
-from ui.api.roles import Role
+from ui.api.roles import Principal, Role
 from ui.api.schemas import (
     DocumentLine,
     DocumentOut,
@@ -23,6 +34,7 @@ from ui.api.schemas import (
     PassageOut,
     storable,
 )
+from ui.api.services import Services
 
 router = APIRouter(prefix="/v1/knowledge", tags=["knowledge"])
 FileName = Annotated[
@@ -99,15 +111,18 @@ _upload = may(Role.OPERATOR, 409, 413)
 
 @router.post(
     "/documents",
+    response_model=DocumentTaken,
     dependencies=_upload["dependencies"],
     responses=_upload["responses"],
     openapi_extra={**_upload["openapi_extra"], "requestBody": _BODY},
 )
-async def add_document(
-    name: FileName, request: Request, services: ServicesHere, caller: Caller
-) -> DocumentTaken:
+async def add_document(name: FileName, request: Request, once: OnceHere) -> Response:
     """Take a file in under its name (Markdown, text, PDF, Word, CSV; at most 20 MB); one of that name is replaced."""
     content = await request.body()
+    return await once((name.encode(), content), lambda: _take_in(name, content, once.services, once.caller))
+
+
+async def _take_in(name: str, content: bytes, services: Services, caller: Principal) -> DocumentTaken:
     before = await services.views.document(name)
     if before is not None and before["role"] not in readable_by(caller.role.value):
         raise ApiError(HTTPStatus.CONFLICT, f"the name {name} is taken; choose another", field="name")

@@ -3,13 +3,14 @@
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from tools.notify.settings import NotifySettingsError
-from ui.api.access import Caller, ServicesHere, may
+from ui.api.access import OnceHere, ServicesHere, may
 from ui.api.notice_schemas import NoticeOut, TargetOut, Targets, TestAsked, TestedOut
 from ui.api.problems import ApiError, not_found
-from ui.api.roles import Role
+from ui.api.roles import Principal, Role
+from ui.api.services import Services
 
 router = APIRouter(prefix="/v1/notifications", tags=["notifications"])
 
@@ -45,9 +46,13 @@ async def notices(services: ServicesHere, limit: Annotated[int, Query(ge=1, le=2
     ]
 
 
-@router.post("/test", **may(Role.ADMIN, 404, 409))
-async def test(asked: TestAsked, services: ServicesHere, caller: Caller) -> list[TestedOut]:
+@router.post("/test", response_model=list[TestedOut], **may(Role.ADMIN, 404, 409))
+async def test(asked: TestAsked, once: OnceHere) -> Response:
     """Send a test message to one target or to all, now, and say how each fared."""
+    return await once(asked, lambda: _tested(asked, once.services, once.caller))
+
+
+async def _tested(asked: TestAsked, services: Services, caller: Principal) -> list[TestedOut]:
     try:
         found = await services.notify.test(asked.target)
     except KeyError as error:

@@ -1,27 +1,24 @@
 """`/m`: decide on a plan, or stop the fleet, from a phone. Pages and forms without a script; a cookie holds the session."""
 
-import hashlib
-import hmac
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Annotated, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import RedirectResponse, Response
-from pydantic import ValidationError
 
 from edge.plan import PlanStatus
 from tools.anomaly.incident_store import IncidentStore
 from tools.notify.occasion import evidence_lines, in_words
 from ui.api.access import ServicesHere, person
 from ui.api.gatekeeper import COOKIE
+from ui.api.phone_forms import ByForm, Form, Here, Said, act_once, plain_form, read, visitor_of
 from ui.api.phone_pages import (
     ICON,
     MANIFEST,
     STYLE,
-    Visitor,
+    TEXTS,
     html,
     incident_page,
     list_page,
@@ -32,77 +29,18 @@ from ui.api.phone_pages import (
 )
 from ui.api.plan_view import line_of
 from ui.api.problems import ApiError
-from ui.api.roles import Principal, PrincipalKind, Role
+from ui.api.roles import Principal, Role
 from ui.api.routes.control import ordered
 from ui.api.routes.plans import give_approval, give_decline, plan_out
 from ui.api.routes.session import address_of, open_session
-from ui.api.schemas import Approve, Decline, Name, Order, Schema
+from ui.api.schemas import Approve, Decline, Name, Order
 from ui.api.services import Services
 
 router = APIRouter(prefix="/m", include_in_schema=False)
 PlanIdPath = Annotated[Name, Path()]
-SchemaT = TypeVar("SchemaT", bound=Schema)
 _SHOWN = 50
 AFTER_LOGIN = frozenset({"/docs"})  # where else a login may lead: nothing that a link could choose
 _FOR_EVER = {"Cache-Control": "public, max-age=86400"}
-
-
-async def user_of(request: Request) -> Principal:
-    """Return the person who looks.
-
-    Raises:
-        ApiError: It is a token, or a site.
-    """
-    caller: Principal | None = request.scope["state"]["principal"]
-    if caller is None or caller.kind is not PrincipalKind.USER:
-        raise ApiError(HTTPStatus.FORBIDDEN, "this page is for people")
-    return caller
-
-
-Here = Annotated[Principal, Depends(user_of)]
-
-
-async def form_of(request: Request, services: ServicesHere) -> Mapping[str, str]:
-    """Return a form that this session's own page has sent.
-
-    Raises:
-        ApiError: It came from elsewhere.
-    """
-    form = await plain_form(request)
-    caller = await user_of(request)
-    if not hmac.compare_digest(form.get("csrf", ""), csrf_of(services, caller)):
-        raise ApiError(HTTPStatus.FORBIDDEN, "the form is not this session's; go back and try again")
-    return form
-
-
-async def plain_form(request: Request) -> Mapping[str, str]:
-    """Return a form's fields.
-
-    Raises:
-        ApiError: A page of another origin sent it, or it is too odd to read.
-    """
-    origin = request.headers.get("origin", "")
-    if origin and urlsplit(origin).netloc != request.headers.get("host", ""):
-        raise ApiError(HTTPStatus.FORBIDDEN, "the form came from another page")
-    try:
-        return dict(parse_qsl((await request.body()).decode(), max_num_fields=20, keep_blank_values=True))
-    except ValueError as error:
-        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "the form cannot be read") from error
-
-
-Form = Annotated[Mapping[str, str], Depends(form_of)]
-
-
-def csrf_of(services: Services, caller: Principal) -> str:
-    """Return the key that this session's forms carry."""
-    return hmac.new(services.secret, b"form " + caller.token_hash, hashlib.sha256).hexdigest()
-
-
-def visitor_of(services: Services, caller: Principal) -> Visitor:
-    """Return who looks, for the pages."""
-    return Visitor(
-        name=caller.name, csrf=csrf_of(services, caller), may_stop=caller.role.reaches(Role.OPERATOR)
-    )
 
 
 async def zone_of(services: Services) -> ZoneInfo:
@@ -225,19 +163,6 @@ async def incident(incident_id: Annotated[Name, Path()], services: ServicesHere,
     return html(content)
 
 
-def _read(kind: type[SchemaT], form: Mapping[str, str], *names: str) -> SchemaT:
-    """Return a form as the same schema that the API takes.
-
-    Raises:
-        ApiError: A field is missing or wrong.
-    """
-    try:
-        return kind.model_validate({name: form[name] for name in names if name in form})
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, f"{first['loc'][0]}: {first['msg']}") from error
-
-
 def _ticked(form: Mapping[str, str]) -> None:
     if form.get("seen") != "yes":
         raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "tick the box first")
@@ -251,44 +176,58 @@ def _need(caller: Principal, role: Role) -> None:
 
 
 @router.post("/plans/{plan_id}/approve")
-async def approve(plan_id: PlanIdPath, services: ServicesHere, caller: Here, form: Form) -> Response:
+async def approve(
+    plan_id: PlanIdPath, services: ServicesHere, caller: Here, form: Form, once: ByForm
+) -> Response:
     """Say yes to exactly what the page showed, once its box is ticked."""
     try:
         _need(caller, Role.APPROVER)
         _ticked(form)
-        asked = _read(Approve, form, "envelope_digest")
-        await give_approval(services, plan_id, asked.envelope_digest, person(caller))
+        asked = read(Approve, form, "envelope_digest")
+
+        async def act() -> Said:
+            await give_approval(services, plan_id, asked.envelope_digest, person(caller))
+            return Said(words=TEXTS["approved"])
+
+        said = await act_once(once, asked, act)
     except ApiError as error:
         return await _card(services, caller, plan_id, error.detail, error.status)
-    return await _card(services, caller, plan_id, "Your yes is recorded.")
+    return await _card(services, caller, plan_id, said)
 
 
 @router.post("/plans/{plan_id}/decline")
-async def decline(plan_id: PlanIdPath, services: ServicesHere, caller: Here, form: Form) -> Response:
+async def decline(
+    plan_id: PlanIdPath, services: ServicesHere, caller: Here, form: Form, once: ByForm
+) -> Response:
     """Say no, and why."""
     try:
         _need(caller, Role.APPROVER)
-        asked = _read(Decline, form, "reason")
-        await give_decline(services, plan_id, asked.reason, person(caller))
+        asked = read(Decline, form, "reason")
+
+        async def act() -> Said:
+            await give_decline(services, plan_id, asked.reason, person(caller))
+            return Said(words=TEXTS["declined"])
+
+        said = await act_once(once, asked, act)
     except ApiError as error:
         return await _card(services, caller, plan_id, error.detail, error.status)
-    return await _card(services, caller, plan_id, "Your no is recorded.")
+    return await _card(services, caller, plan_id, said)
 
 
 @router.post("/stop")
-async def stop(services: ServicesHere, caller: Here, form: Form) -> Response:
+async def stop(services: ServicesHere, caller: Here, form: Form, once: ByForm) -> Response:
     """Stop for all."""
     try:
         _need(caller, Role.OPERATOR)
-        asked = _read(Order, form, "reason")
-        order = await ordered(services, "stop", who=person(caller), reason=asked.reason)
+        asked = read(Order, form, "reason")
+
+        async def act() -> Said:
+            order = await ordered(services, "stop", who=person(caller), reason=asked.reason)
+            return Said(words=TEXTS[f"stop_{order.outcome}"])
+
+        said = await act_once(once, asked, act)
     except ApiError as error:
         return html(
             page("CellWatt", told(error.detail, bad=True), visitor_of(services, caller)), error.status
         )
-    words = {
-        "done": "The stop is sent to every site.",
-        "refused": "The control process refused the stop.",
-        "pending": "The stop is ordered; the control process has not answered yet.",
-    }
-    return await _list(services, caller, words[order.outcome])
+    return await _list(services, caller, said)

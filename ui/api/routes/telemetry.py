@@ -13,12 +13,13 @@ from telemetry.model.site import FeederId, SiteId
 from telemetry.points import MAX_POINTS, RAW_METRICS
 from telemetry.series_store import ROLLUP_METRICS, SeriesStore, Source, source_for_rollups, unit_of
 from tools.outlook import floor_step
-from ui.api.access import Caller, IfNoneMatch, ServicesHere, may, tagged
+from ui.api.access import IfNoneMatch, OnceHere, ServicesHere, may, tagged
 from ui.api.feeder_band import band_of
 from ui.api.problems import ApiError, not_found
-from ui.api.roles import Role
+from ui.api.roles import Principal, Role
 from ui.api.routes.registry import FeederIdPath, SiteIdPath
 from ui.api.schemas import FeederSeries, Instant, RowProblem, Series, Uploaded
+from ui.api.services import Services
 from ui.api.upload import Sender, Sorted, UploadError, shown, sort_rows, unpacked
 from ui.api.upload_store import store_upload
 
@@ -65,25 +66,29 @@ _upload = may(Role.SITE, 413, 415, except_for=(Role.VIEWER,))
 
 @router.post(
     "/telemetry",
+    response_model=Uploaded,
     dependencies=_upload["dependencies"],
     responses=_upload["responses"],
     openapi_extra={**_upload["openapi_extra"], "requestBody": _BODY},
 )
-async def upload(request: Request, services: ServicesHere, caller: Caller) -> Uploaded:
+async def upload(request: Request, once: OnceHere) -> Response:
     """Store up to 100,000 rows: good ones are stored, bad ones named with field and reason; sending again changes nothing.
 
     JSON (`{"rows": [...]}` or a list), NDJSON or CSV with a header, gzipped or not. A row has the fields of a reading
     (`site_id`, `at`, `load_w` and so on; `boot_id` and `sequence` if the site counts them), or `feeder_id`, `at` and
     `background_w`. A site's token writes that site only.
     """
-    body = await request.body()
+    body, kind = await request.body(), request.headers.get("content-type", "")
+    return await once((kind.encode(), body), lambda: _store(body, kind, once.services, once.caller))
+
+
+async def _store(body: bytes, kind: str, services: Services, caller: Principal) -> Uploaded:
     sites, feeders = await services.registry.sites(), await services.registry.feeders()
     sender = Sender(site_id=caller.site_id, sites=frozenset(sites), feeders=frozenset(feeders))
     now, most = services.clock.now(), services.settings
 
     def work() -> tuple[Sorted, int]:
         plain = unpacked(body, most.max_upload_bytes)
-        kind = request.headers.get("content-type", "")
         found = sort_rows(plain, kind, sender, now, most.max_upload_rows)
         return found, store_upload(services.dsn, found, now, connect=psycopg.connect)
 
