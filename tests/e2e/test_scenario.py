@@ -76,7 +76,7 @@ def test_each_feeders_peak_is_lower_by_what_was_promised(scenario: Scenario) -> 
     for feeder in scenario.outcome.feeders:
         shaved_w = feeder.peak_without_w - feeder.peak_with_w
         assert shaved_w > 0.0
-        # Both peaks are measured; the promise was made at the forecast's peak step.
+        # One peak is measured, the other is that of the same hours run again without a command.
         assert shaved_w == pytest.approx(feeder.promised_w, rel=0.10)
 
 

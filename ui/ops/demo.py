@@ -171,7 +171,7 @@ def _follow(
             lambda: store.late_roll_ups(found["window_end"]) == 0, timedelta(seconds=60), "roll-ups are late"
         )
         wait.until(lambda: store.report(plan_id) is not None, timedelta(seconds=90), "no report was written")
-        return gather(store, found, system.installation.runtime.simulated_sites)
+        return gather(store, found, system.installation.runtime)
 
 
 def changes_of(plan: Mapping[str, Any]) -> list[datetime]:

@@ -2,25 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from rich.console import Console
 from rich.table import Table
 
+from ui.ops.demo_replay import Quarters, undispatched_grid_w
 from ui.ops.demo_store import DemoStore
+from ui.ops.runtime import Runtime
 
 _LOCAL = ZoneInfo("Europe/Rome")
-_RECTIFIER_EFFICIENCY = 0.96
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeederOutcome:
-    """A feeder's measured peak in the plan's window, and what it would have been without dispatch, W.
-
-    Without dispatch = with it, less what the batteries took or plus what they gave, over the rectifier's efficiency.
-    """
+    """A feeder's measured peak in the plan's window, and that of the same hours run again without dispatch, W."""
 
     feeder_id: str
     limit_w: float
@@ -50,31 +48,35 @@ class Outcome:
         return delivery
 
 
-def gather(store: DemoStore, found: Mapping[str, Any], sites: int) -> Outcome:
-    """Read everything about a plan that has run."""
+def gather(store: DemoStore, found: Mapping[str, Any], runtime: Runtime) -> Outcome:
+    """Read everything about a plan that has run, and run its hours again without it."""
     plan_id = str(found["plan_id"])
     doc = found["doc"]
     start, end = found["window_start"], found["window_end"]
     site_ids = [site["site_id"] for site in doc["sites"]]
+    undispatched = undispatched_grid_w(runtime, start, end)
     return Outcome(
         plan=found,
-        sites=sites,
+        sites=runtime.simulated_sites,
         events=store.events(["step", "plan", "message"]),
         verdicts=store.verdicts(plan_id),
         approvers=store.approvers(plan_id),
         answers=store.answers(plan_id),
         report=store.report(plan_id) or {},
-        feeders=[_feeder(store, effect, start, end) for effect in doc["expected"]["feeders"]],
+        feeders=[
+            _feeder(effect, store.feeder_quarters(effect["feeder_id"], start, end), undispatched)
+            for effect in doc["expected"]["feeders"]
+        ],
         lowest_soc=store.lowest_soc(site_ids, start, end + timedelta(minutes=2)),
     )
 
 
-def _feeder(store: DemoStore, effect: Mapping[str, Any], start: datetime, end: datetime) -> FeederOutcome:
-    quarters = store.feeder_quarters(effect["feeder_id"], start, end)
+def _feeder(
+    effect: Mapping[str, Any], quarters: Sequence[Mapping[str, Any]], undispatched: Mapping[str, Quarters]
+) -> FeederOutcome:
+    sites_w = undispatched[effect["feeder_id"]]
     with_w = [row["background_w"] + row["grid_w"] for row in quarters]
-    without_w = [
-        total - row["battery_w"] / _RECTIFIER_EFFICIENCY for total, row in zip(with_w, quarters, strict=True)
-    ]
+    without_w = [row["background_w"] + sites_w[row["slot"]] for row in quarters]
     return FeederOutcome(
         feeder_id=effect["feeder_id"],
         limit_w=effect["limit_w"],
@@ -127,8 +129,13 @@ def figures_of(outcome: Outcome | None, stages: Sequence[Mapping[str, Any]]) -> 
             feeder.feeder_id: {"with": round(feeder.peak_with_w), "without": round(feeder.peak_without_w)}
             for feeder in outcome.feeders
         },
-        "model": "policy" if "policy" in str(outcome.report.get("planner", "")) else "endpoint",
+        "model": _model(str(outcome.report.get("planner", ""))),
     }
+
+
+def _model(planner: str) -> str:
+    """Return which kind of planner a report names: policy, embedded or endpoint."""
+    return next((kind for kind in ("policy", "embedded") if kind in planner), "endpoint")
 
 
 def _mean(values: Sequence[float]) -> float | None:
@@ -193,7 +200,8 @@ def _rules_table(outcome: Outcome) -> Table:
 
 def _feeder_table(outcome: Outcome) -> Table:
     table = Table(
-        title="Feeders, measured quarter-hour peaks in the window (simulated), kW", title_justify="left"
+        title="Feeders, quarter-hour peaks in the window, measured and run again without dispatch (simulated), kW",
+        title_justify="left",
     )
     for name in ("feeder", "limit", "without us", "with us", "shaved", "promised", "share of the excess"):
         table.add_column(name, justify="left" if name == "feeder" else "right")

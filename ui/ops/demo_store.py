@@ -81,14 +81,13 @@ class DemoStore:
         return {row["site_id"]: row for row in rows}
 
     def feeder_quarters(self, feeder_id: str, start: datetime, end: datetime) -> list[dict[str, Any]]:
-        """Return a feeder's background, its sites' import and their metered battery power by quarter of an hour, W."""
+        """Return a feeder's background and its sites' import by quarter of an hour, W."""
         return self._rows(
             "WITH b AS (SELECT date_bin('15 minutes', at, 'epoch') AS slot, avg(background_w) AS w FROM feeder_reading"
             " WHERE feeder_id = %s AND at >= %s AND at < %s GROUP BY 1),"
-            " s AS (SELECT bucket AS slot, sum(grid_w)::float8 AS grid_w,"
-            " sum(coalesce(meter_battery_w, battery_w))::float8 AS battery_w FROM rollup JOIN site USING (site_id)"
+            " s AS (SELECT bucket AS slot, sum(grid_w)::float8 AS grid_w FROM rollup JOIN site USING (site_id)"
             " WHERE feeder_id = %s AND bucket >= %s AND bucket < %s GROUP BY 1)"
-            " SELECT slot, b.w AS background_w, s.grid_w, s.battery_w FROM b JOIN s USING (slot) ORDER BY slot",
+            " SELECT slot, b.w AS background_w, s.grid_w FROM b JOIN s USING (slot) ORDER BY slot",
             [feeder_id, start, end, feeder_id, start, end],
         )
 
