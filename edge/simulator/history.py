@@ -1,7 +1,7 @@
 """The past that a new simulated installation starts with, as the telemetry its sites would have sent (simulated)."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from edge.simulator.sensors import ALARMS
 from telemetry.wire import VERSION, FeederMessage, FeederSample, ReadingWire, TelemetryMessage
 
 BOOT_ID = "history"
+STEP = timedelta(minutes=5)
 _PER_MESSAGE = 288  # a day of 5-minute readings
 _FIELDS = (
     "grid_v", "grid_hz", "grid_w", "aux_ac_w", "rectifier_w", "load_w", "bus_v", "battery_a", "soc_frac", "soh_frac",

@@ -33,6 +33,14 @@ def roll_ups_due(owner: psycopg.Connection, before: datetime) -> int:
     return int(row[0]) if row else 0
 
 
+def sites_with_history(owner: psycopg.Connection, boot_id: str, readings: int) -> int:
+    """Return of how many sites at least so many readings of a boot are stored, without a gap."""
+    row = owner.execute(
+        "SELECT count(*) FROM stored_mark WHERE boot_id = %s AND upto >= %s", [boot_id, readings]
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
 def fresh_sites(owner: psycopg.Connection, since: datetime) -> int:
     """Return how many sites have a reading sampled after `since`."""
     row = owner.execute("SELECT count(*) FROM reading_latest WHERE at > %s", [since]).fetchone()

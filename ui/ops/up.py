@@ -13,6 +13,7 @@ from typing import Self
 
 import psycopg
 
+from edge.simulator import history
 from edge.simulator.registry import SimulatedFleet, simulated_fleet
 from knowledge.document_store import DocumentStore
 from knowledge.embed import choose_embedder
@@ -31,7 +32,13 @@ from ui.ops.policy_file import write_demo_policy
 from ui.ops.ports import free_port
 from ui.ops.postgres import EmbeddedPostgres, ExternalPostgres, PostgresStartError
 from ui.ops.process import ProcessSpec, log_tail
-from ui.ops.provision_store import fresh_sites, provision_admin, provision_mode, roll_ups_due
+from ui.ops.provision_store import (
+    fresh_sites,
+    provision_admin,
+    provision_mode,
+    roll_ups_due,
+    sites_with_history,
+)
 from ui.ops.runtime import Installation, Runtime, RuntimeUnknownError
 from ui.ops.secrets import StateDirectory
 from ui.ops.steps import Step, Steps
@@ -41,6 +48,7 @@ from ui.settings import INGEST_WORKERS
 PROCESSES = ("ingest", "control", "api", "console", "simulate", "loop")
 ADMIN = "admin"
 _READY_WITHIN = timedelta(seconds=120)
+_HISTORY_SLACK = timedelta(hours=1)  # the past begins and ends on a grid
 _LIVE_SHARE = 0.9  # of the sites have sent live data: the rest may be under a fault
 
 
@@ -162,7 +170,7 @@ class System:
             self._start_processes(first, step)
         if "simulate" in options.processes:
             with step_of("history") as step:
-                self._wait_until(lambda: self._history_frac(step) >= 1.0, "simulate", "the history")
+                self._wait_until(lambda: self._history_frac(step, again=again) >= 1.0, "simulate", "the history")
             with step_of("live data") as step:
                 self._wait_until(lambda: self._live_frac(step) >= _LIVE_SHARE, "simulate", "live data")
         if "loop" in options.processes and not again:  # last: its first look at the fleet should see one
@@ -263,14 +271,20 @@ class System:
         path = self.installation.ready_file(name)
         return path.read_text() if path.exists() else ""
 
-    def _history_frac(self, step: Step) -> float:
-        """Return how much of the past is sent, then how much of it is rolled up."""
+    def _history_frac(self, step: Step, *, again: bool) -> float:
+        """Return how much of the past is sent, then stored, then rolled up; on a later start it is there."""
         word = self._ready_word("simulate")
         sent = 1.0 if word == "ready" else float(word.removeprefix("history ") or 0.0)
         if sent < 1.0:
             step.reach(0.7 * sent)
             return 0.0
         with psycopg.connect(self.installation.runtime.owner_dsn) as owner:
+            runtime = self.installation.runtime
+            readings = (timedelta(days=runtime.history_days) - _HISTORY_SLACK) // history.STEP
+            stored = sites_with_history(owner, history.BOOT_ID, readings)
+            if stored < runtime.simulated_sites and not again:
+                step.reach(0.7 + 0.1 * stored / runtime.simulated_sites)
+                return 0.0
             due = roll_ups_due(owner, PacedClock(FilePace(self.installation.clock_file)).now())
         step.say(f"{due} quarter hours to roll up" if due else "")
         step.reach(0.9)

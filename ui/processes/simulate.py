@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 
 from edge.simulator.fleet import FleetSimulation, follow
-from edge.simulator.history import feeder_messages, site_messages
+from edge.simulator.history import STEP, feeder_messages, site_messages
 from edge.simulator.registry import SimulatedFleet, simulated_fleet
 from telemetry.model.clock import Clock
 from telemetry.mqtt import MqttClient, MqttSettings
@@ -33,7 +33,6 @@ from ui.settings import (
 )
 
 _log = logging.getLogger(__name__)
-HISTORY_STEP = timedelta(minutes=5)
 _METER_EVERY = timedelta(seconds=30)
 _METER_MIN_WALL = timedelta(seconds=0.5)
 _CONNECTED_WITHIN = timedelta(seconds=30)
@@ -166,7 +165,7 @@ def _past_start(settings: SimulateSettings) -> datetime:
 
 
 def _on_step(at: datetime) -> datetime:
-    step_s = HISTORY_STEP.total_seconds()
+    step_s = STEP.total_seconds()
     return datetime.fromtimestamp(at.timestamp() // step_s * step_s, UTC)
 
 
@@ -191,7 +190,7 @@ async def _bring_to_now(
         waiting.add(client.publish(f"cbs/v1/{message.site_id}/telemetry", encode(message, compress=True)))
         waiting = await _throttled(waiting)
         settings.process.say_ready(f"history {min(number / total, 0.99):.3f}")
-    instants = [start + step * HISTORY_STEP for step in range(1, (now - start) // HISTORY_STEP + 1)]
+    instants = [start + step * STEP for step in range(1, (now - start) // STEP + 1)]
     for feeder in feeder_messages(fleet, simulation.model, instants):
         client = await links.open(feeder.feeder_id)
         waiting.add(client.publish(f"cbs/v1/{feeder.feeder_id}/feeder", encode(feeder, compress=True)))
