@@ -10,19 +10,65 @@ from edge.gateway.finding import Finding
 from edge.gateway.frequency import FastPath, offered
 from edge.gateway.limits import ExportRule
 from edge.gateway.process import port_spec
+from edge.modbus.client import Connection, Device, Patience
 from edge.modbus.port import Capabilities, DeviceError, FieldSample, SwitchReading
-from edge.modbus.site_port import ModbusSitePort
+from edge.modbus.profile import ProfileError, load_profile
+from edge.modbus.site_port import DeviceSpec, ModbusSitePort, modbus_link
+from edge.modbus.sunspec import open_models
+from edge.modbus.switch import SwitchInputs
 from telemetry.model.clock import wall_clock
 
 _BETWEEN_LOOKS_S = 0.6  # a switch's inputs are looked at twice a second or more
 
 
 async def check_devices(file: GatewayFile) -> list[Finding]:
-    """Try each device with reads only."""
+    """Try each device by itself, then all of them as one site; with reads only."""
     try:
-        port = ModbusSitePort(port_spec(file))
+        spec = port_spec(file)
     except ConfigError as error:
         return [Finding(what="devices", found=str(error), fix="correct the devices section")]
+    alone = [(device.kind, await check_device(device)) for device in spec.devices]
+    findings = [finding for _, finding in alone]
+    # Without the switch a site can still be read; without another device nothing more can be said of it.
+    if any(finding.fix for kind, finding in alone if kind != "switch"):
+        return findings
+    return findings + await check_site(file, ModbusSitePort(spec))
+
+
+async def check_device(spec: DeviceSpec) -> Finding:
+    """Try one device as if it were the only one."""
+    what = f"device {spec.name}"
+    where = f"{spec.serial or f'{spec.host}:{spec.port}'} unit {spec.unit}"
+    connection: Connection | None = None
+    try:
+        connection = Connection(modbus_link(spec))
+        answered = await _ask(spec, Device(spec.name, connection, spec.unit, Patience()))
+    except ProfileError as error:
+        return Finding(what=what, found=f"profile {spec.profile}: {error}", fix="correct the profile")
+    except (DeviceError, OSError) as error:
+        fix = f"check power, cabling, address, unit, kind and profile of {spec.name}"
+        return Finding(what=what, found=f"{where}: {error}", fix=fix)
+    finally:
+        if connection is not None:  # some devices take one connection at a time
+            await connection.close()
+    return Finding(what=what, found=f"{where} answers: {answered}")
+
+
+async def _ask(spec: DeviceSpec, device: Device) -> str:
+    """Return what a device answers with: every point it measures, or its SunSpec models."""
+    if spec.kind == "sunspec":
+        models = await open_models(device, spec.battery_sign)
+        return f"SunSpec models {', '.join(str(number) for number in models) or 'none that are known here'}"
+    profile = load_profile(spec.profile)
+    if spec.kind == "switch":
+        SwitchInputs.alone(device, profile)  # refuses a profile of something else
+    for address, count in profile.blocks([p.name for p in profile.points.values() if not p.writable]):
+        await device.read(address, count)
+    return f"profile {profile.name}"
+
+
+async def check_site(file: GatewayFile, port: ModbusSitePort) -> list[Finding]:
+    """Try the devices as one site: what it cannot do for the file."""
     try:
         await port.open()
         sample = await port.read()

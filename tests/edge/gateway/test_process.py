@@ -244,7 +244,7 @@ async def test_the_check_says_what_to_fix(broker: Broker, tmp_path: Path) -> Non
             read_config(write(tmp_path, wrong)), timedelta(seconds=1), lambda: SYNCHRONISED
         )
         broken = {finding.what: finding for finding in found if finding.fix}
-        assert set(broken) == {"continuity", "certificate", "devices", "broker"}
+        assert set(broken) == {"continuity", "certificate", "device rectifier", "broker"}
         assert "cbs-0001" in " ".join(f.fix for f in found if f.what == "certificate")
 
 
