@@ -20,7 +20,7 @@ EXACT_UP_TO = 5_000  # passages; above, the nearest come from the HNSW index
 _CANDIDATES = 500  # passages, about, that words alone put up: each of them is weighed word by word
 _MOST_CANDIDATES = 600  # passages that are weighed, however many there are
 _EF_SEARCH = 100
-_HNSW = f"SET LOCAL hnsw.iterative_scan = strict_order; SET LOCAL hnsw.ef_search = {_EF_SEARCH}"
+HNSW_SETTINGS = f"SET LOCAL hnsw.iterative_scan = strict_order; SET LOCAL hnsw.ef_search = {_EF_SEARCH}"
 _LEAST_COSINE = 0.2  # less is chance: unrelated English sentences reach about 0.1 with the embedded model
 _NAMED_IN = 2  # passages: a name that is asked for as it is counts as rare
 _NAME_COUNTS = 4.0  # times more counts the ranking by words when a name is asked for
@@ -125,7 +125,7 @@ class PassageStore:
         worded = await self._worded(query)
         # The question is embedded on another thread while the database looks its words up.
         embedding = asyncio.create_task(self._vector(worded, wanted=method is not Method.WORDS))
-        parameters = _scope_parameters(scope) | {"depth": self._weights.depth * max(1, per_document)}
+        parameters = scope_parameters(scope) | {"depth": self._weights.depth * max(1, per_document)}
         try:
             async with self._pool.connection() as connection, connection.transaction():
                 total = await self._size(connection)
@@ -192,10 +192,8 @@ class PassageStore:
         assert self._embedder is not None
         large = total > self._exact_up_to
         if large:
-            await connection.execute(_HNSW.encode())
-        statement = sql.SQL(_NEAREST).format(
-            scope=sql.SQL(_IN_SCOPE), exactly=sql.SQL("" if large else " + 0")
-        )
+            await connection.execute(HNSW_SETTINGS.encode())
+        statement = nearest_statement(large=large)
         rows = await connection.execute(
             statement, {**parameters, "vector": vector, "model": self._embedder.model_id}
         )
@@ -257,6 +255,11 @@ class PassageStore:
         )
 
 
+def nearest_statement(*, large: bool) -> sql.Composed:
+    """Return the query for the nearest by meaning; of a large library in a form that the HNSW index answers."""
+    return sql.SQL(_NEAREST).format(scope=sql.SQL(_IN_SCOPE), exactly=sql.SQL("" if large else " + 0"))
+
+
 def _scores(rows: Sequence[Any]) -> dict[str, float]:
     return {row[0]: float(row[2]) for row in rows}
 
@@ -267,7 +270,8 @@ def _places(scores: Mapping[str, float]) -> dict[str, tuple[int, float]]:
     return {each: (rank, value) for rank, (each, value) in enumerate(ordered, start=1)}
 
 
-def _scope_parameters(scope: Scope) -> dict[str, Any]:
+def scope_parameters(scope: Scope) -> dict[str, Any]:
+    """Return what the queries' scope is filled with."""
     return {
         "roles": [role.value for role in scope.role.readable],
         "site": scope.site_id,

@@ -1,11 +1,13 @@
 """The library in a real PostgreSQL: kept, replaced, embedded anew, searched by role and filter, small and large."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import psycopg
 import pytest
+from pgvector import Vector
+from psycopg.sql import SQL
 
 from knowledge.corpus_files import corpus_documents
 from knowledge.document_store import DocumentStore
@@ -13,7 +15,8 @@ from knowledge.documents import Document, DocumentKind, ReaderRole
 from knowledge.embed import EmbeddingError, Vectors
 from knowledge.findings import Method, Scope
 from knowledge.imports import ImportReport, Step, embed_missing, import_documents
-from knowledge.passage_store import PassageStore
+from knowledge.passage_store import HNSW_SETTINGS, PassageStore, nearest_statement, scope_parameters
+from telemetry.db import open_async_pool
 from tests.knowledge.conftest import IMPORTED_AT, Library, Pool
 from tests.knowledge.word_hash import WordHash
 from tests.services import Database
@@ -169,9 +172,13 @@ async def test_filters_narrow_the_search(pool: Pool) -> None:
         assert set(await names(store, "squeals", scope)) == found, scope
 
 
-async def test_a_large_library_is_searched_through_the_index_and_rare_sites_are_still_found(
-    pool: Pool,
-) -> None:
+EXPLAIN = SQL("EXPLAIN (ANALYZE, COSTS OFF) ")
+RARE = Scope(role=ReaderRole.VIEWER, site_id="rare", about_site_only=True)
+ALIKE = "Page alpha beta gamma delta"
+
+
+async def many(pool: Pool) -> WordHash:
+    """Take in three hundred pages that are nearly alike, every hundredth of a rare site."""
     embedder = WordHash()
     pages = [
         replace(
@@ -184,13 +191,63 @@ async def test_a_large_library_is_searched_through_the_index_and_rare_sites_are_
         for n in range(300)
     ]
     await take_in(pool, *pages, embedder=embedder)
-    small, large = PassageStore(pool, embedder), PassageStore(pool, embedder, exact_up_to=0)
-    query = "Page alpha beta gamma delta"
-    rare = Scope(role=ReaderRole.VIEWER, site_id="rare", about_site_only=True)
+    return embedder
+
+
+@pytest.fixture
+async def index_pool(database: Database, pool: Pool) -> AsyncIterator[Pool]:
+    """The same library where reading it row by row is barred: with so few rows PostgreSQL would do nothing else."""
+
+    async def bar(connection: psycopg.AsyncConnection) -> None:
+        await connection.execute("SET enable_seqscan = off")
+        await connection.execute("SET enable_bitmapscan = off")  # nor by the site alone, which is exact too
+        await connection.commit()
+
+    opened = await open_async_pool(
+        database.dsn(DatabaseRole.LOOP), application_name="test-index", max_size=2, configure=bar
+    )
+    yield opened
+    await opened.close()
+
+
+async def test_small_and_large_find_the_same_and_rare_sites_are_still_found(
+    pool: Pool, index_pool: Pool
+) -> None:
+    embedder = await many(pool)
+    small, large = PassageStore(pool, embedder), PassageStore(index_pool, embedder, exact_up_to=0)
     for store in (small, large):
-        answer = await store.search(query, rare, method=Method.VECTORS)
+        answer = await store.search(ALIKE, RARE, method=Method.VECTORS)
         assert {one.document_id for one in answer.found} == {"p99", "p199", "p299"}
     assert (await names(large, "number123"))[0] == "p123"
+
+
+async def test_a_large_library_is_answered_by_the_index_which_goes_on_until_a_filtered_search_is_full(
+    pool: Pool, index_pool: Pool
+) -> None:
+    embedder = await many(pool)
+    given = {
+        **scope_parameters(RARE),
+        "vector": Vector(embedder.embed([ALIKE])[0]).to_text(),
+        "model": embedder.model_id,
+        "depth": 3,
+    }
+    async with index_pool.connection() as connection, connection.transaction():
+        await connection.execute(HNSW_SETTINGS.encode())
+        shown = await (await connection.execute(EXPLAIN + nearest_statement(large=True), given)).fetchall()
+        plan = "\n".join(row[0] for row in shown)
+        assert "Index Scan using passage_by_embedding on passage" in plan
+        assert "Seq Scan" not in plan
+        assert "Sort" not in plan  # the index itself gives the order
+        full = await (await connection.execute(nearest_statement(large=True), given)).fetchall()
+        # Ten at a time: without going on, the first ten are all that is looked at, and hardly one is of the rare site.
+        await connection.execute("SET LOCAL hnsw.ef_search = 10")
+        few = await (await connection.execute(nearest_statement(large=True), given)).fetchall()
+        await connection.execute("SET LOCAL hnsw.iterative_scan = off")
+        short = await (await connection.execute(nearest_statement(large=True), given)).fetchall()
+        exact = await (await connection.execute(EXPLAIN + nearest_statement(large=False), given)).fetchall()
+    assert {row[1] for row in full} == {row[1] for row in few} == {"p99", "p199", "p299"}
+    assert len(short) < 3
+    assert not any("passage_by_embedding" in row[0] for row in exact)
 
 
 async def test_what_a_citation_names_can_be_looked_up(library: Library, library_pool: Pool) -> None:
