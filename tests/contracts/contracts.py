@@ -6,6 +6,7 @@ whoever integrates with CellWatt reads it too.
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,10 @@ from edge.plan import (
     SiteBounds,
     SitePlan,
 )
+from edge.safety.limits import DayUse, FleetState, IslandProof, Limits, OperatingMode, Policy
 from telemetry.model.battery import LFP_BANDS, Battery, Chemistry
 from telemetry.model.incident import Incident, IncidentChange, IncidentState, Severity
-from telemetry.model.reading import FieldQuality, Reading, SiteState, Verdict
+from telemetry.model.reading import FieldQuality, Reading, SiteState, SiteStatus, Verdict
 from telemetry.model.series import QUANTILES, Forecast, Quantity
 from telemetry.model.site import (
     AutonomyProfile,
@@ -128,50 +130,102 @@ BATTERY = Battery(
     capacity_tested_at=NOW - timedelta(days=60),
 )
 
+SITE_RECORD = Site(
+    site_id=SITE,
+    name="Example site",
+    latitude=45.464,
+    longitude=9.19,
+    time_zone="Europe/Rome",
+    feeder_id=FEEDER,
+    radio_cluster=RadioClusterId("cluster-1"),
+    mode=SiteMode.SHADOW,
+    simulated=True,
+    dispatch_path=DispatchPath.ISC,
+    autonomy=AutonomyProfile(
+        name="4 h on battery", jurisdiction="example", autonomy_h=4.0, max_load_w=3150.0
+    ),
+    battery=BATTERY,
+    rectifiers=Rectifiers(module_w=3000.0, count=3, efficiency=0.96),
+    bus=Bus(
+        float_v=54.4,
+        backstop_v=47.0,
+        voltage_step_v=0.001,
+        device_reverts=True,
+        continuity_proven_at=NOW - timedelta(days=30),
+    ),
+    grid_import_limit_w=12_000.0,
+    ramp_w_per_step=3000.0,
+    pv_rated_w=1500.0,
+    inverter=Inverter(
+        rated_w=3000.0, certificate=None, transfer_switch_interlocked=False, agreement_expires_at=None
+    ),
+    genset=None,
+    tariff="example",
+    maintenance=None,
+    commissioned_at=None,
+    recharge=RechargeTerms(feeder_share_w=(2500.0,) * 16 + (0.0,) * 5 + (2500.0,) * 3),
+    fast=FastTerms(meter_error_hz=0.01, meter_period_s=0.1, actuator_s=0.3, ramp_w_per_s=5000.0),
+)
+FEEDER_RECORD = Feeder(
+    feeder_id=FEEDER,
+    name="Example feeder",
+    substation="Example substation",
+    import_limit_w=1_200_000.0,
+    export_limit_w=0.0,
+)
+READING = Reading(
+    site_id=SITE,
+    boot_id="20260115T160000",
+    sequence=42,
+    at=NOW,
+    grid_w=2300.0,
+    load_w=2100.0,
+    battery_w=5.0,
+    soc_frac=0.98,
+    mains_ok=True,
+    alarms=("door_open",),
+    quality={"bus_v": FieldQuality(verdict=Verdict.BAD, reason="unit slip, mV for V", raw=54_400.0)},
+)
+FORECAST = Forecast(
+    subject_id=SITE,
+    quantity=Quantity.LOAD_W,
+    made_at=NOW,
+    start=NOW + HOUR,
+    values_w=tuple((2000.0 + 10 * q, 2010.0 + 10 * q) for q in range(len(QUANTILES))),
+    cumulative_wh=tuple((500.0 + 2 * q, 1002.0 + 4 * q) for q in range(len(QUANTILES))),
+    model="seasonal_naive",
+    version="1",
+)
+PLAN = Plan(
+    plan_id=PlanId("plan-1"),
+    supersedes=None,
+    objective=OBJECTIVE,
+    window_start=ENVELOPE.window_start,
+    window_end=ENVELOPE.window_end,
+    sites=(SitePlan(site_id=SITE, schedule_w=(-2000.0, -1500.0)),),
+    envelope=ENVELOPE,
+    expected=ExpectedEffect(
+        feeders=(
+            FeederEffect(
+                feeder_id=FEEDER, peak_without_w=1_210_000.0, peak_with_w=1_207_900.0, limit_w=1_200_000.0
+            ),
+        ),
+        relief_w=2083.0,
+        discharge_wh=875.0,
+        charge_wh=0.0,
+        throughput_cycles=0.057,
+        score=0.0,
+        min_autonomy_margin_h=1.3,
+    ),
+    bound=12_500.0,
+    gap_frac=0.004,
+    created_at=NOW,
+    provenance={"model": "policy planner (no language model)"},
+)
+
 EXAMPLES: Mapping[str, object] = {
-    "site": Site(
-        site_id=SITE,
-        name="Example site",
-        latitude=45.464,
-        longitude=9.19,
-        time_zone="Europe/Rome",
-        feeder_id=FEEDER,
-        radio_cluster=RadioClusterId("cluster-1"),
-        mode=SiteMode.SHADOW,
-        simulated=True,
-        dispatch_path=DispatchPath.ISC,
-        autonomy=AutonomyProfile(
-            name="4 h on battery", jurisdiction="example", autonomy_h=4.0, max_load_w=3150.0
-        ),
-        battery=BATTERY,
-        rectifiers=Rectifiers(module_w=3000.0, count=3, efficiency=0.96),
-        bus=Bus(
-            float_v=54.4,
-            backstop_v=47.0,
-            voltage_step_v=0.001,
-            device_reverts=True,
-            continuity_proven_at=NOW - timedelta(days=30),
-        ),
-        grid_import_limit_w=12_000.0,
-        ramp_w_per_step=3000.0,
-        pv_rated_w=1500.0,
-        inverter=Inverter(
-            rated_w=3000.0, certificate=None, transfer_switch_interlocked=False, agreement_expires_at=None
-        ),
-        genset=None,
-        tariff="example",
-        maintenance=None,
-        commissioned_at=None,
-        recharge=RechargeTerms(feeder_share_w=(2500.0,) * 16 + (0.0,) * 5 + (2500.0,) * 3),
-        fast=FastTerms(meter_error_hz=0.01, meter_period_s=0.1, actuator_s=0.3, ramp_w_per_s=5000.0),
-    ),
-    "feeder": Feeder(
-        feeder_id=FEEDER,
-        name="Example feeder",
-        substation="Example substation",
-        import_limit_w=1_200_000.0,
-        export_limit_w=0.0,
-    ),
+    "site": SITE_RECORD,
+    "feeder": FEEDER_RECORD,
     "critical_site": CriticalSite(
         critical_site_id=CriticalSiteId("hospital-1"),
         name="Example hospital",
@@ -184,29 +238,8 @@ EXAMPLES: Mapping[str, object] = {
         peak_w=400_000.0,
         linked_site_ids=(SITE,),
     ),
-    "reading": Reading(
-        site_id=SITE,
-        boot_id="20260115T160000",
-        sequence=42,
-        at=NOW,
-        grid_w=2300.0,
-        load_w=2100.0,
-        battery_w=5.0,
-        soc_frac=0.98,
-        mains_ok=True,
-        alarms=("door_open",),
-        quality={"bus_v": FieldQuality(verdict=Verdict.BAD, reason="unit slip, mV for V", raw=54_400.0)},
-    ),
-    "forecast": Forecast(
-        subject_id=SITE,
-        quantity=Quantity.LOAD_W,
-        made_at=NOW,
-        start=NOW + HOUR,
-        values_w=tuple((2000.0 + 10 * q, 2010.0 + 10 * q) for q in range(len(QUANTILES))),
-        cumulative_wh=tuple((500.0 + 2 * q, 1002.0 + 4 * q) for q in range(len(QUANTILES))),
-        model="seasonal_naive",
-        version="1",
-    ),
+    "reading": READING,
+    "forecast": FORECAST,
     "incident": Incident(
         incident_id="incident-1",
         site_id=SITE,
@@ -224,32 +257,7 @@ EXAMPLES: Mapping[str, object] = {
         history=(IncidentChange(at=NOW, who="detector", state=IncidentState.OPEN, why="six hours below"),),
     ),
     "envelope": ENVELOPE,
-    "plan": Plan(
-        plan_id=PlanId("plan-1"),
-        supersedes=None,
-        objective=OBJECTIVE,
-        window_start=ENVELOPE.window_start,
-        window_end=ENVELOPE.window_end,
-        sites=(SitePlan(site_id=SITE, schedule_w=(-2000.0, -1500.0)),),
-        envelope=ENVELOPE,
-        expected=ExpectedEffect(
-            feeders=(
-                FeederEffect(
-                    feeder_id=FEEDER, peak_without_w=1_210_000.0, peak_with_w=1_207_900.0, limit_w=1_200_000.0
-                ),
-            ),
-            relief_w=2083.0,
-            discharge_wh=875.0,
-            charge_wh=0.0,
-            throughput_cycles=0.057,
-            score=0.0,
-            min_autonomy_margin_h=1.3,
-        ),
-        bound=12_500.0,
-        gap_frac=0.004,
-        created_at=NOW,
-        provenance={"model": "policy planner (no language model)"},
-    ),
+    "plan": PLAN,
     "approval": Approval(
         plan_id=PlanId("plan-1"),
         envelope_digest=ENVELOPE.digest(),
@@ -257,6 +265,33 @@ EXAMPLES: Mapping[str, object] = {
         approvers=("anna", "bo"),
         approved_at=NOW,
         expires_at=NOW + 6 * HOUR,
+    ),
+    "limits": Limits(
+        sites={SITE: SITE_RECORD}, feeders={FEEDER: FEEDER_RECORD}, policy=Policy(min_quality_score=0.95)
+    ),
+    "fleet_state": FleetState(
+        at=NOW,
+        mode=OperatingMode.NORMAL,
+        readings={SITE: READING},
+        statuses={
+            SITE: SiteStatus(
+                site_id=SITE, at=NOW, online=True, state=SiteState.FLOAT, local_lock=False, last_sequence=6
+            )
+        },
+        quality_score={SITE: 0.99},
+        load={SITE: FORECAST},
+        pv={},
+        background={FEEDER: replace(FORECAST, subject_id=FEEDER, quantity=Quantity.BACKGROUND_W)},
+        day_use={SITE: DayUse(cycles=0.2, discharged_wh=2900.0)},
+        live_plans=(PLAN,),
+        islands={
+            SITE: IslandProof(
+                read_at=NOW,
+                contact_open=True,
+                switching_authority="network operator, order 17",
+                authority_expires_at=NOW + HOUR,
+            )
+        },
     ),
     "command_payload": msgspec.json.decode(
         msgspec.json.encode(
