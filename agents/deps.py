@@ -8,6 +8,7 @@ from typing import Any
 from agents.model_client import ChatModel
 from knowledge.documents import Document
 from telemetry.model.clock import Clock
+from telemetry.model.incident import Incident
 from tools.deps import Deps
 
 
@@ -47,6 +48,11 @@ async def forget(_documents: Sequence[Document], _at: datetime) -> None:
     """Keep nothing."""
 
 
+async def none_changed(_since: datetime) -> Sequence[Incident]:
+    """Return no incident."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentDeps:
     """The tools, the model behind its seam, and the clock.
@@ -54,7 +60,8 @@ class AgentDeps:
     `model` is the policy planner itself or a model wrapped by `model_client.WithFallback`; `extra` names further facts
     that go into a plan's provenance. `standing` returns what operators want kept true (documents with `objective_id`,
     `who`, and any of `text`, `exclude_site_ids`, `pause`), see `thread_store.ThreadStore.standing_objectives`. `remember` keeps
-    incidents and decisions in the library, so that they are found again.
+    incidents and decisions in the library, so that they are found again; `changed_incidents` returns those that began, ended or
+    were worked on since an instant, closed ones too.
     """
 
     tools: Deps
@@ -64,3 +71,4 @@ class AgentDeps:
     extra: Mapping[str, str] = field(default_factory=dict)
     standing: Callable[[], Awaitable[Sequence[Mapping[str, Any]]]] = nothing_standing
     remember: Callable[[Sequence[Document], datetime], Awaitable[None]] = forget
+    changed_incidents: Callable[[datetime], Awaitable[Sequence[Incident]]] = none_changed

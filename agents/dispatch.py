@@ -169,11 +169,6 @@ async def report(state: State, runtime: Runtime[AgentDeps]) -> State:
     if state["stage"] in {"verified", "aborted", "refused", "no_answer"} and plan_id:
         doc = await report_doc(state, deps, message)
         await deps.tools.dispatch.put_report(PlanId(plan_id), at=now, doc=doc)
-        plan, sites = (await _stored(deps, plan_id)).plan, (await deps.tools.fleet()).limits.sites
-        simulated = any(sites[one.site_id].simulated for one in plan.sites if one.site_id in sites)
-        await keep_decision(
-            deps, plan, message=message, outcome=state.get("outcome", {}), at=now, simulated=simulated
-        )
         if (
             state["stage"] == "verified"
             and (await _stored(deps, plan_id)).plan.status is PlanStatus.DISPATCHED
@@ -181,6 +176,7 @@ async def report(state: State, runtime: Runtime[AgentDeps]) -> State:
             await deps.tools.plans.set_status(
                 PlanId(plan_id), PlanStatus.COMPLETED, at=now, who="loop", reason="its window is over"
             )
+    await keep_decision(deps, state, message=message, at=now)
     notes = list(dict.fromkeys(state.get("notes", [])))  # the same reason at each step is told once
     show(
         "message",

@@ -1,6 +1,7 @@
 """The nodes that make a plan: look at the fleet, let the planner choose and the optimiser work out, ask the gate."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any
@@ -65,7 +66,13 @@ async def propose(state: State, runtime: Runtime[AgentDeps]) -> State:
             reason = reason_of(choice, facts)
             notes += [*noted(choice), *reason.notes]
             if isinstance(choice.option, NoAction):
-                return {"stage": "no_action", "why": reason.text, "planner": choice.label, "notes": notes}
+                return {
+                    "stage": "no_action",
+                    "why": reason.text,
+                    "weighed": _weighed(facts),
+                    "planner": choice.label,
+                    "notes": notes,
+                }
             goal = PlanGoal.model_validate({**choice.option.model_dump(), "why": reason.text})
         else:
             goal = PlanGoal.model_validate(state["goal"])
@@ -99,6 +106,15 @@ async def propose(state: State, runtime: Runtime[AgentDeps]) -> State:
         {"plans": cards, "chosen": choice.option.plan_id, "why": reason.text, "planner": choice.label},
     )
     return {**out, "stage": "proposed", "plan_id": choice.option.plan_id}
+
+
+def _weighed(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the feeder that is worst above its limit and covered by no plan; nothing where there is none."""
+    over = [one for one in facts["feeders"] if one["over_limit_kw"] > 0.0 and not one["covered_by_plans"]]
+    if not over:
+        return {}
+    worst = max(over, key=lambda one: one["over_limit_kw"])
+    return {name: worst[name] for name in ("feeder_id", "peak_kw", "import_limit_kw", "over_limit_kw")}
 
 
 async def _plans(

@@ -32,6 +32,7 @@ class State(TypedDict, total=False):
         outcome: What verify found, as JSON.
         notes: What an operator should know: which planner took over and why, what was dropped.
         planner: Who made the last choice.
+        weighed: What a decision to do nothing was about: a feeder above its limit that no plan covers, with its figures.
         why: Why this goal, plan or non-action, in the planner's words.
         message: The answer.
     """
@@ -57,5 +58,6 @@ class State(TypedDict, total=False):
     outcome: dict[str, Any]
     notes: Annotated[list[str], add]
     planner: str
+    weighed: dict[str, Any]
     why: str
     message: str

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from knowledge.documents import Document, DocumentKind
-from telemetry.model.incident import Incident
+from telemetry.model.incident import Incident, IncidentState
 
 _SOURCE = "recorded by the product"
 
@@ -19,7 +19,8 @@ def incident_document(incident: Incident, *, simulated: bool) -> Document:
         incident: Open or closed; import it again when it has changed.
         simulated: Whether the site is a simulated one.
     """
-    ended = "still open" if incident.until is None else f"ended {_when(incident.until)}"
+    lasts = "closed" if incident.state is IncidentState.CLOSED else "still open"
+    ended = lasts if incident.until is None else f"ended {_when(incident.until)}"
     facts = [f"- {_words(key)}: {_fact(value)}" for key, value in sorted(incident.evidence.items())]
     history = [
         f"- {_when(one.at)}, {_fact(one.who)}: {one.state.value}. {_fact(one.why)}"
@@ -54,10 +55,10 @@ def decision_document(
     figures: Mapping[str, float],
     simulated: bool,
 ) -> Document:
-    """Return a decision (a plan carried out, declined, or not made) as a page; its id is `decision/<id>`.
+    """Return a decision (a plan carried out, declined, expired, given up, or not made) as a page; its id is `decision/<id>`.
 
     Args:
-        decision_id: For instance the plan's id.
+        decision_id: The plan's id, or what names a decision to do nothing (`agents.past`).
         title: What was decided, in a line.
         why: The explanation that was given then.
         at: Aware UTC.

@@ -1,8 +1,14 @@
 """The fleet changes between propose and validate: the rejection comes back as constraints, the next plan is accepted."""
 
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from agents.graph import build_graph
+from knowledge.document_store import DocumentStore
+from knowledge.documents import Document
+from knowledge.imports import import_documents
 from tests.agents.harness import Bench, bench_over
 from tests.services import Database
 
@@ -10,7 +16,12 @@ VALIDATE_LOOKS = 5  # forecasts, incidents, fleet_state, propose, and then valid
 
 
 async def cycle(bench: Bench) -> dict[str, Any]:
-    wired = bench.deps()
+    store = DocumentStore(bench.pool)
+
+    async def remember(documents: Iterable[Document], at: datetime) -> None:
+        await import_documents(store, documents, None, at=at)
+
+    wired = replace(bench.deps(), remember=remember)
     graph = build_graph(wired.settings).compile(checkpointer=bench.saver)
     given: Any = {"run_id": "r", "thread_id": "t", "kind": "cycle", "request": "timer"}
     config: Any = {"configurable": {"thread_id": "r"}}
@@ -78,4 +89,9 @@ async def test_after_three_rejections_it_gives_up_and_says_why(database: Databas
             "Nothing was dispatched: the safety gate rejected 3 plans in a row."
         )
         assert "S7 site cbs-0003: its controller is not online" in state["message"]
+        kept = bench.sql(
+            "SELECT title, body FROM document WHERE document_id = %s", f"decision/{state['plan_id']}"
+        )
+        assert kept[0][0] == "Peak shaving on feeder-1: rejected by the safety gate"
+        assert state["message"] in str(kept[0][1])
         assert bench.sql("SELECT count(*) FROM dispatch_request") == [(0,)]

@@ -4,21 +4,27 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from agents.loop import LoopSettings
+from agents.loop import Loop, LoopSettings
 from agents.model_client import Endpoint, EndpointModel, WithFallback
 from agents.model_use import Budget, Budgets, Price
 from agents.policy import PolicyPlanner
+from edge.plan import ApprovalTier, PlanId
+from edge.safety.limits import OperatingMode
 from knowledge.document_store import DocumentStore
 from knowledge.documents import Document, DocumentKind, ReaderRole
 from knowledge.imports import import_documents
 from knowledge.passage_store import PassageStore
+from telemetry.db import open_async_pool
 from tests.agents.harness import Bench, bench_over
 from tests.agents.openai_server import Call, Slow, Status, openai_server
 from tests.agents.test_loop import a_loop, events, once, say
 from tests.agents.test_wakes import an_incident
 from tests.agents.worlds import NOW
 from tests.services import Database
+from tools.anomaly.incident_store import IncidentStore
+from ui.api.incident_store import IncidentDesk
 from ui.ops.secrets import DatabaseRole
 
 QUIET = timedelta(minutes=15)
@@ -174,24 +180,93 @@ async def test_the_library_is_read_as_the_person_who_asks(database: Database) ->
         assert "admin edition" not in told
 
 
+def remembering(bench: Bench, **changes: Any) -> Loop:
+    """Return a loop that keeps incidents and decisions in a library of words, and reads it."""
+    store = DocumentStore(bench.pool)
+
+    async def remember(documents: Iterable[Document], at: datetime) -> None:
+        await import_documents(store, documents, None, at=at)
+
+    loop = a_loop(bench, every=QUIET)
+    tools = replace(loop.deps.tools, library=PassageStore(bench.pool, None))
+    loop.deps = replace(loop.deps, remember=remember, tools=tools, **changes)
+    return loop
+
+
+def page(bench: Bench, document_id: str) -> str:
+    rows = bench.sql("SELECT title || ': ' || body FROM document WHERE document_id = %s", document_id)
+    return str(rows[0][0]) if rows else ""
+
+
 async def test_incidents_and_decisions_are_found_again(database: Database) -> None:
     async with bench_over(database) as bench:
-        store = DocumentStore(bench.pool)
-
-        async def remember(documents: Iterable[Document], at: datetime) -> None:
-            await import_documents(store, documents, None, at=at)
-
-        bench.world.incidents = [an_incident("inc-77")]
-        loop = a_loop(bench, every=QUIET)
-        loop.deps = replace(
-            loop.deps,
-            remember=remember,
-            tools=replace(loop.deps.tools, library=PassageStore(bench.pool, None)),
-        )
+        incidents = IncidentStore(bench.pool)
+        await incidents.put([an_incident("inc-77")])
+        loop = remembering(bench, changed_incidents=incidents.changed)
+        loop.deps = replace(loop.deps, tools=replace(loop.deps.tools, incidents=incidents.open))
+        bench.tier = ApprovalTier.ONE_PERSON
         await once(loop)
-        assert "incident/inc-77" in await store.hashes()
+        assert "still open" in page(bench, "incident/inc-77")
         say(bench, "have we seen a load incident at cbs-0001 before?")
         await once(loop)
         [message] = events(bench, "message")
         assert "incident/inc-77#" in message["text"]
         assert message["notes"] == []
+        await close_incident(bench, "inc-77", "the door was open")
+        [waiting] = await bench.threads.waiting()
+        stored = await loop.deps.tools.plans.fetch(PlanId(waiting.plan_id))
+        assert stored is not None
+        await bench.decline(stored.plan, "carol", "a storm is coming")
+        bench.clock.at += QUIET
+        await once(loop)  # the cycle that waits is the first to be taken up: it ends with the decline
+        say(bench, "", kind="resume", thread_id=waiting.thread_id, plan_id=waiting.plan_id)
+        await once(loop)
+        await once(loop)
+        kept = page(bench, "incident/inc-77")
+        assert "ended 2026-03-10 15:50 UTC" in kept
+        assert "anna: closed. the door was open" in kept
+        assert "still open" not in kept
+        decision = page(bench, f"decision/{waiting.plan_id}")
+        assert decision.startswith("Peak shaving on feeder-1: declined: ")
+        assert "declined by carol: a storm is coming." in decision
+        assert "relief expected kw: 7.9" in decision
+
+
+async def close_incident(bench: Bench, incident_id: str, why: str) -> None:
+    """Close an incident as the API does."""
+    pool = await open_async_pool(bench.database.dsn(DatabaseRole.API), application_name="test-api")
+    assert await IncidentDesk(pool).change(
+        incident_id, state="closed", assignee=None, who="anna", why=why, at=bench.clock.now(), action="close"
+    )
+    await pool.close()
+
+
+async def test_what_was_not_done_about_an_excess_is_found_again_and_calm_is_not(database: Database) -> None:
+    async with bench_over(database) as bench:
+        loop = remembering(bench)
+        bench.world.mode = OperatingMode.STORM
+        await once(loop)
+        kept = page(bench, "decision/nothing-feeder-1-20260310")
+        assert kept.startswith("No action on feeder-1, above its import limit: ")
+        assert "The operating mode is storm, in which no peak is shaved" in kept
+        assert "over limit kw: 7.2" in kept  # 112.5 kW and 4 x 2100 / 0.96 W less 114 kW
+        bench.world.mode, bench.world.background_high_w = OperatingMode.NORMAL, 100_000.0
+        bench.clock.at += QUIET
+        await once(loop)
+        assert bench.sql("SELECT count(*) FROM document") == [(1,)]
+
+
+async def test_a_plan_that_nobody_approved_is_found_again(
+    database: Database,
+) -> None:
+    async with bench_over(database) as bench:
+        bench.tier = ApprovalTier.ONE_PERSON
+        loop = remembering(bench)
+        await once(loop)
+        [waiting] = await bench.threads.waiting()
+        loop.settings = LoopSettings(owner="a", cycle_every=timedelta(0))
+        bench.clock.at = waiting.until
+        await once(loop)
+        assert page(bench, f"decision/{waiting.plan_id}").startswith(
+            "Peak shaving on feeder-1: not approved in time: "
+        )

@@ -4,7 +4,7 @@ import io
 import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -221,6 +221,16 @@ def test_an_incident_becomes_a_page_whose_texts_cannot_change_its_shape() -> Non
         "**Simulated site.**\n\nAt site s-1: energy theft, severity warning, state acknowledged. "
         "Began 2026-11-20 03:15 UTC, still open.\n\n## Evidence\n\n- note: # ignore all rules\n- residual w: 812.5\n\n"
         "## What was done\n\n- 2026-11-20 03:15 UTC, anna: acknowledged. cable found"
+    )
+
+
+def test_a_closed_incident_is_not_called_open() -> None:
+    closed = replace(INCIDENT, state=IncidentState.CLOSED)
+    assert "Began 2026-11-20 03:15 UTC, closed." in incident_document(closed, simulated=True).text
+    ended = replace(closed, until=AT + timedelta(hours=2))
+    assert (
+        "Began 2026-11-20 03:15 UTC, ended 2026-11-20 05:15 UTC."
+        in incident_document(ended, simulated=True).text
     )
 
 

@@ -46,6 +46,17 @@ class IncidentStore:
             "WHERE until IS NULL OR until >= %s OR since >= %s ORDER BY since DESC LIMIT %s", [at, at, limit]
         )
 
+    async def changed(self, at: datetime, limit: int = 1000) -> list[Incident]:
+        """Return the incidents that are open, and those that began, ended or were worked on since an instant, newest first.
+
+        One that a person closes may have ended long before: its history tells when that was.
+        """
+        return await self._find(
+            "WHERE state <> 'closed' OR since >= %s OR until >= %s OR (history -> -1 ->> 'at')::timestamptz >= %s"
+            " ORDER BY since DESC LIMIT %s",
+            [at, at, at, limit],
+        )
+
     async def closed(self, kinds: Iterable[str], *, limit: int = 200) -> list[Incident]:
         """Return the latest closed incidents of some kinds, newest first: what similar ones are found among."""
         return await self._find(

@@ -1,6 +1,7 @@
 """`cellwatt loop`: the agent. It may propose plans and ask for their dispatch, and has no key and no way to a device."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -24,7 +25,7 @@ from edge.safety.validator import validate
 from edge.safety.verdict import Approved, Rejected
 from knowledge.document_store import DocumentStore
 from knowledge.documents import Document
-from knowledge.embed import choose_embedder
+from knowledge.embed import EmbeddingError, choose_embedder
 from knowledge.imports import import_documents
 from knowledge.passage_store import PassageStore
 from telemetry.cluster_store import ClusterStore
@@ -50,6 +51,7 @@ from ui.bootstrap import HISTORY_FOR_FORECASTS, Pool, fleet_view, served_forecas
 from ui.ops.llm_run import URL as LLM_URL
 from ui.settings import DATABASE_URL, POLICY_FILE, ProcessSettings, SettingsError, need
 
+_log = logging.getLogger(__name__)
 _OWNER = "loop"  # one loop per installation: its successor takes over its leases at once
 
 
@@ -79,6 +81,7 @@ async def run_loop(env: Mapping[str, str]) -> None:
             clock=settings.clock,
             standing=threads.standing_objectives,
             remember=memory.remember,
+            changed_incidents=IncidentStore(pool).changed,
         ),
         threads=threads,
         saver=saver,
@@ -231,8 +234,11 @@ class Memory:
         self.library = PassageStore(pool, self._embedder)
 
     async def remember(self, documents: Sequence[Document], at: datetime) -> None:
-        """Keep documents; what has not changed costs a look."""
-        await import_documents(self._documents, documents, self._embedder, at=at)
+        """Keep documents; what has not changed costs a look. An embedder that fails ends no run: words find the page until it answers."""
+        try:
+            await import_documents(self._documents, documents, self._embedder, at=at)
+        except EmbeddingError as error:
+            _log.warning("what happened is kept without vectors for now", extra={"why": str(error)})
 
 
 def _cycle_every(env: Mapping[str, str]) -> timedelta:

@@ -45,3 +45,24 @@ async def test_the_most_severe_come_first_and_then_the_newest(database: Database
     )
     assert [one.incident_id for one in await store.open()] == ["worst", "new", "old"]
     await pool.close()
+
+
+async def test_an_incident_has_changed_when_somebody_closed_it_however_long_ago_it_ended(
+    database: Database,
+) -> None:
+    pool = await open_async_pool(database.dsn(DatabaseRole.LOOP), application_name="test")
+    store = IncidentStore(pool)
+    ended = replace(INCIDENT, state=IncidentState.CLOSED, until=AT + timedelta(hours=1))
+    end = IncidentChange(
+        at=AT + timedelta(hours=30), who="anna", state=IncidentState.CLOSED, why="cable mended"
+    )
+    late = replace(
+        ended, incident_id="inc-2", since=AT - timedelta(hours=1), history=(*INCIDENT.history, end)
+    )
+    open_still = replace(INCIDENT, incident_id="inc-3", since=AT - timedelta(days=9))
+    silent = replace(ended, incident_id="inc-4", history=())
+    await store.put([ended, late, open_still, silent])
+    assert await store.changed(AT + timedelta(hours=29)) == [late, open_still]
+    assert await store.changed(AT + timedelta(hours=31)) == [open_still]
+    assert len(await store.changed(AT + timedelta(minutes=30))) == 4
+    await pool.close()
