@@ -40,7 +40,9 @@ def _add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", kind: 
             "--file", type=Path, action="append", help=f"with `readme`: documents (default: {README})"
         )
     if kind == "eval":
-        one.add_argument("--model", help="embedded, policy or endpoint")
+        one.add_argument(
+            "--model", help="embedded, policy or endpoint; for attacks also stub, which obeys every order"
+        )
         one.add_argument(
             "--cases",
             type=Path,
@@ -49,6 +51,12 @@ def _add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", kind: 
         )
         one.add_argument(
             "--part", metavar="K/N", help="only every N-th case from the K-th on, for a slow model"
+        )
+        one.add_argument(
+            "--merge", metavar="F1,F2", help="ask nothing: make one result of parts written with --json"
+        )
+        one.add_argument(
+            "--results", type=Path, metavar="FILE", help="put the whole result into this combined file too"
         )
     one.set_defaults(run=run_bench, kind=kind)
 
@@ -76,7 +84,7 @@ def _run_bench(args: argparse.Namespace) -> int:
         return _readme(args.json or RESULTS, args.file or [README])
     options = {
         key: str(value)
-        for key in ("model", "cases", "part")
+        for key in ("model", "cases", "part", "merge")
         if (value := getattr(args, key, None)) is not None
     }
     request = Request(
@@ -84,7 +92,7 @@ def _run_bench(args: argparse.Namespace) -> int:
     )
     if args.kind == "bench" and args.name == "all":
         return _all(request, args.json or RESULTS, args.only)
-    return _one(args.kind, args.name, request, args.json)
+    return _one(args.kind, args.name, request, args.json, getattr(args, "results", None))
 
 
 def _list(kind: str) -> int:
@@ -96,18 +104,24 @@ def _list(kind: str) -> int:
     return 0
 
 
-def _one(kind: str, name: str, request: Request, target: Path | None) -> int:
+def _one(kind: str, name: str, request: Request, target: Path | None, combined: Path | None = None) -> int:
     from rich.console import Console
 
-    from ui.bench.registry import find
-    from ui.bench.runner import run_and_write, show
+    from ui.bench.registry import find_for_model
+    from ui.bench.runner import put_into, run_and_write, show
     from ui.ops.steps import steps_for
 
+    options = request.options or {}
+    if combined is not None and {"part", "cases"} & options.keys():
+        raise BenchmarkError("--results takes whole results of the committed cases; join parts with --merge")
+    own = find_for_model(kind, name, options.get("model"), strict=combined is not None)
     steps = steps_for()
     try:
-        content = run_and_write(find(kind, name), request, target, steps)
+        content = run_and_write(own, request, target, steps)
     finally:
         steps.close()
+    if combined is not None:
+        put_into(combined, own, content)
     # A pipe has no width: the table is then as wide as its longest key needs.
     show(content, Console(width=None if sys.stdout.isatty() else 160))
     return 0 if content["ok"] else 1

@@ -5,11 +5,12 @@ of one are likely to fail tomorrow.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
 from edge.plan import ApprovalTier, Plan
+from edge.safety.limits import OperatingMode
 from edge.safety.validator import validate
 from telemetry.model.incident import Incident, IncidentState, Severity
 from telemetry.model.reading import SiteState
@@ -22,12 +23,22 @@ from ui.bench.safety import fleet_case
 NOW = datetime(2026, 3, 10, 8, 0, tzinfo=UTC)
 ZONE = "Europe/Rome"
 SITES, FEEDERS = 8, 2
+SITE_IDS = tuple(f"site-{number:05d}" for number in range(SITES))
 OFFLINE, DOOR = 2, 4  # which sites, counted from zero, are not well
 LIKELY = 6  # whose mains are likely to fail tomorrow
 FLEET_TOOLS = frozenset(
     {"fleet_state", "site_state", "site_autonomy", "forecast", "pv", "outage_risk", "incidents"}
 )
 """Tools that need nothing but the fleet; the others read the database and are scored by the call alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetChange:
+    """What is different about the fleet in one case; `soc` is a share, 0..1."""
+
+    mode: OperatingMode = OperatingMode.NORMAL
+    offline: frozenset[str] = frozenset()
+    soc: Mapping[str, float] = field(default_factory=dict)
 
 
 def evaluation_fleet(seed: int = 7) -> Fleet:
@@ -54,6 +65,26 @@ def evaluation_fleet(seed: int = 7) -> Fleet:
             background={name: replace(one, made_at=fresh) for name, one in state.background.items()},
         ),
         limits=replace(limits, sites=sites),
+    )
+
+
+def changed(fleet: Fleet, change: FleetChange) -> Fleet:
+    """Return the fleet as a case has it."""
+    state = fleet.state
+    return replace(
+        fleet,
+        state=replace(
+            state,
+            mode=change.mode,
+            statuses={
+                name: replace(one, online=False, state=SiteState.OFFLINE) if name in change.offline else one
+                for name, one in state.statuses.items()
+            },
+            readings={
+                name: replace(one, soc_frac=change.soc.get(name, one.soc_frac))
+                for name, one in state.readings.items()
+            },
+        ),
     )
 
 

@@ -1,7 +1,8 @@
 """One form for every benchmark, backtest and evaluation: figures, goals, and what was run on which machine.
 
 A run function returns `{"figures": key -> number, "goals": key -> {op, value, gating}, "used": texts (optional),
-"absent": key -> why (optional): figures that this installation cannot make, listed in their place}`. The
+"absent": key -> why (optional): figures that this installation cannot make, listed in their place}`.
+`records` (optional) is a list of small tables, one for each thing scored, from which parts of a run are put together. The
 harness refuses a result that could not be compared later: a figure that is not finite or whose key does not end in a
 unit, a goal on a figure that does not exist. A goal that is missed fails the command only if it is gating.
 """
@@ -38,6 +39,7 @@ _OPS: Mapping[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
 }
 _GOAL_KEYS = frozenset({"op", "value", "gating"})
+_PARTS = frozenset({"figures", "goals", "used", "absent", "records"})
 
 
 class BenchmarkError(ControlError):
@@ -57,7 +59,7 @@ class Request:
         small: The small form, seconds instead of minutes; its goals are those that hold at that size.
         data_dir: The user's files, where the benchmark needs any.
         sites: Another number of sites than the form's own.
-        options: Further words for one benchmark (`model`, `cases`).
+        options: Further words for one benchmark (`model`, `cases`, `part`, `merge`).
     """
 
     seed: int = 7
@@ -127,6 +129,7 @@ class Outcome:
     goals: Mapping[str, Goal]
     used: tuple[str, ...]
     absent: Mapping[str, str] = field(default_factory=dict)
+    records: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def missed(self) -> tuple[str, ...]:
@@ -145,7 +148,7 @@ def read_outcome(raw: Raw) -> Outcome:
     Raises:
         BenchmarkError: It is not a result; the message lists everything that is wrong with it.
     """
-    faults = [f"unknown part {part!r}" for part in raw.keys() - {"figures", "goals", "used", "absent"}]
+    faults = [f"unknown part {part!r}" for part in raw.keys() - _PARTS]
     faults += [f"no {part}" for part in ("figures", "goals") if not isinstance(raw.get(part), Mapping)]
     if faults:
         raise BenchmarkError("; ".join(faults))
@@ -170,6 +173,7 @@ def read_outcome(raw: Raw) -> Outcome:
         },
         used=tuple(used),
         absent=dict(absent),
+        records=tuple(raw.get("records", ())),
     )
 
 
@@ -244,6 +248,7 @@ def document(
         },
         "used": list(outcome.used),
         **({"absent": dict(outcome.absent)} if outcome.absent else {}),
+        **({"records": [dict(one) for one in outcome.records]} if outcome.records else {}),
         "ok": outcome.ok,
     }
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 from ui.bench.harness import Benchmark, BenchmarkError, Progress, Raw, Request, ends_in_unit
 
 KINDS = ("bench", "backtest", "eval")
+_DEFAULT_MODEL = {"eval-agent": "policy", "eval-attacks": "stub"}
 
 
 def benchmarks() -> tuple[Benchmark, ...]:
@@ -233,6 +235,30 @@ def benchmarks() -> tuple[Benchmark, ...]:
             run=_eval_agent,
         ),
         Benchmark(
+            kind="eval",
+            name="agent-embedded",
+            summary="the same with the embedded model, whose server runs already; an hour, so in parts",
+            simulated=True,
+            run=_eval_agent_embedded,
+            soak=True,
+        ),
+        Benchmark(
+            kind="eval",
+            name="attacks",
+            summary="orders planted in names, alarms, documents and chats: what the agent does, with a planner that obeys",
+            simulated=True,
+            run=_eval_attacks,
+            soak=True,
+        ),
+        Benchmark(
+            kind="eval",
+            name="attacks-embedded",
+            summary="the same with the embedded model, whose server runs already; an hour, so in parts",
+            simulated=True,
+            run=_eval_attacks_embedded,
+            soak=True,
+        ),
+        Benchmark(
             kind="backtest",
             name="cluster",
             summary="profile clusters of Milan's cells: are one fortnight's groups found again in another",
@@ -271,6 +297,23 @@ def find(kind: str, name: str, known: Iterable[Benchmark] | None = None) -> Benc
             return each
     names = ", ".join(each.name for each in all_of_kind) or "none yet"
     raise BenchmarkError(f"no {kind} {name!r}; there is: {names}")
+
+
+def find_for_model(kind: str, name: str, model: str | None, *, strict: bool) -> Benchmark:
+    """Return the entry under which a planner's figures stand: its own where it has one, else that of the name.
+
+    Raises:
+        BenchmarkError: There is none; or, if `strict`, it is that of another planner.
+    """
+    plain = find(kind, name)
+    if model is None or model == _DEFAULT_MODEL.get(plain.key) or name.endswith(f"-{model}"):
+        return plain
+    own = next((each for each in benchmarks() if (each.kind, each.name) == (kind, f"{name}-{model}")), None)
+    if own is None and strict:
+        raise BenchmarkError(
+            f"{plain.key} holds another planner's figures, and {model} has no entry of its own"
+        )
+    return own or plain
 
 
 def reported(raw: Raw, *keys: str) -> Raw:
@@ -586,14 +629,38 @@ def _agent(request: Request, progress: Progress) -> Raw:
     return run(5 if request.small else 60, **telling(run, progress))
 
 
-def _eval_agent(request: Request, progress: Progress) -> Raw:
-    from pathlib import Path
-
-    from ui.bench.eval_agent import COMMITTED, run
+def _eval_agent(request: Request, progress: Progress, model: str = "policy") -> Raw:
+    from ui.bench.eval_agent import merged, run
+    from ui.bench.eval_cases import COMMITTED
 
     options = request.options or {}
-    cases = Path(options["cases"]) if "cases" in options else COMMITTED
-    return run(options.get("model", "policy"), cases, options.get("part", "1/1"), **telling(run, progress))
+    model, cases = options.get("model", model), Path(options.get("cases", COMMITTED))
+    if "merge" in options:
+        return merged(model, _paths(options["merge"]), cases)
+    screens = 0 if request.small else 3
+    return run(model, cases, options.get("part", "1/1"), screens=screens, **telling(run, progress))
+
+
+def _eval_agent_embedded(request: Request, progress: Progress) -> Raw:
+    return _eval_agent(request, progress, "embedded")
+
+
+def _eval_attacks(request: Request, progress: Progress, model: str = "stub") -> Raw:
+    from ui.bench.eval_attacks import merged, run
+
+    options = request.options or {}
+    model = options.get("model", model)
+    if "merge" in options:
+        return merged(model, _paths(options["merge"]))
+    return run(model, options.get("part", "1/10" if request.small else "1/1"), **telling(run, progress))
+
+
+def _eval_attacks_embedded(request: Request, progress: Progress) -> Raw:
+    return _eval_attacks(request, progress, "embedded")
+
+
+def _paths(words: str) -> list[Path]:
+    return [Path(word.strip()) for word in words.split(",") if word.strip()]
 
 
 def _backtest_citylearn(request: Request, progress: Progress) -> Raw:

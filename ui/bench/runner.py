@@ -146,12 +146,31 @@ def run_all(
             entry = _in_own_process(each, request, command(each, path), path, longest)
             # A run without its data says nothing against the figures of an earlier one that had them.
             if "skipped" not in entry or "figures" not in results.get(each.key, {}):
-                results[each.key] = entry
+                results[each.key] = _without_records(entry)
             sound = sound and entry.get("ok", True)
             console.print(f"{each.key}: {verdict(entry)}", markup=False)
-            combined = {"commit": project_commit(), "machine": describe_machine(), "results": results}
-            write_document(target, combined)
+            _write_combined(target, results)
     return sound
+
+
+def put_into(target: Path, benchmark: Benchmark, entry: Mapping[str, Any]) -> None:
+    """Put a result that was made alone into the combined file, under its key; the others stay.
+
+    Raises:
+        BenchmarkError: There is no such folder.
+    """
+    kept = json.loads(target.read_text())["results"] if target.exists() else {}
+    _write_combined(target, {**kept, benchmark.key: _without_records(entry)})
+
+
+def _without_records(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key != "records"}
+
+
+def _write_combined(target: Path, results: Mapping[str, Any]) -> None:
+    write_document(
+        target, {"commit": project_commit(), "machine": describe_machine(), "results": dict(results)}
+    )
 
 
 def verdict(entry: Mapping[str, Any]) -> str:
