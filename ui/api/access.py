@@ -9,7 +9,7 @@ import binascii
 import hashlib
 import hmac
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -250,6 +250,23 @@ def number_part(value: Any) -> int:
 def page_of(found: Sequence[T], limit: int) -> tuple[Sequence[T], T | None]:
     """Return the page out of `limit + 1` found items, and its last item where there are more."""
     return (found[:limit], found[limit - 1]) if len(found) > limit else (found, None)
+
+
+def page_after(
+    found: Iterable[T], place: Callable[[T], tuple[Any, ...]], after: tuple[Any, ...] | None, limit: int
+) -> tuple[Sequence[T], str | None]:
+    """Return a page out of a list that is short enough to be read whole, and the cursor of the next one.
+
+    Args:
+        found: The list, in any order.
+        place: Where an item stands, different for each.
+        after: The place of the last item of the page before.
+        limit: How many at most.
+    """
+    items, last = page_of(
+        [one for one in sorted(found, key=place) if after is None or place(one) > after][: limit + 1], limit
+    )
+    return items, None if last is None else to_cursor(*place(last))
 
 
 def tagged(model: BaseModel, if_none_match: str | None, etag: str | None = None) -> Response:

@@ -103,6 +103,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
         problems.add_schema(document)
         for item in document["paths"].values():
             for operation in item.values():
+                if any(one["name"] == "If-None-Match" for one in operation.get("parameters", ())):
+                    operation["responses"]["304"] = {"description": "as the caller has it already"}
                 if "requestBody" in operation:
                     operation["responses"].update(problems.documented_text(413))
         document["components"].setdefault("securitySchemes", {})["bearer"] = {

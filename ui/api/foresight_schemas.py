@@ -74,7 +74,8 @@ class AlertOut(Schema):
 
 
 class Alerts(Schema):
-    """All that is expected and not closed, the nearest first."""
+    """What is expected and not closed, the nearest first; `next_cursor` is null on the last page."""
 
     at: datetime
     alerts: list[AlertOut]
+    next_cursor: str | None = None

@@ -81,7 +81,7 @@ async def test_a_file_at_fault_is_said_and_nothing_of_it_told(world: World, tmp_
 
 async def test_without_a_file_nobody_is_told(world: World) -> None:
     assert (await world.get("/v1/notifications/targets", "olga")) == {"fault": None, "targets": []}
-    assert (await world.get("/v1/notifications", "olga")) == []
+    assert (await world.get("/v1/notifications", "olga")) == {"items": [], "next_cursor": None}
     assert (await world.ask("ada", "POST", "/v1/notifications/test", {})).status_code == 409
 
 

@@ -10,12 +10,14 @@ async def test_an_objective_is_kept_as_it_was_read_and_ended(world: World) -> No
     doc = made.json()
     assert (doc["who"], doc["exclude_site_ids"], doc["pause"]) == ("olga", ["site-1"], False)
     assert doc["until"].startswith("2026-12-2")
-    assert [one["objective_id"] for one in await world.get("/v1/objectives")] == [doc["objective_id"]]
+    assert [one["objective_id"] for one in (await world.get("/v1/objectives"))["items"]] == [
+        doc["objective_id"]
+    ]
     path = f"/v1/objectives/{doc['objective_id']}"
     assert (await world.ask("vic", "DELETE", path)).status_code == 403
     assert (await world.ask("olga", "DELETE", path)).status_code == 204
     assert (await world.ask("olga", "DELETE", path)).status_code == 404
-    assert await world.get("/v1/objectives") == []
+    assert (await world.get("/v1/objectives"))["items"] == []
     assert len(world.audit("objective.set")) == before + 1
     assert world.audit("objective.ended")[-1][:3] == ("cellwatt_api", "olga", doc["objective_id"])
 

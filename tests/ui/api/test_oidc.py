@@ -237,7 +237,7 @@ async def test_the_role_is_the_providers_at_each_sign_in_and_its_loss_ends_what_
     scene.provider.claims["groups"] = ["cw-viewers", "cw-approvers", "unheard-of"]
     assert (await world.ask("olga", "GET", "/v1/me")).status_code == 200  # and is remembered for 5 s
     assert (await scene.signed_in()).status_code == 303
-    users = {one["name"]: one for one in await world.get("/v1/users", "ada")}
+    users = {one["name"]: one for one in (await world.get("/v1/users", "ada"))["items"]}
     assert (users["olga"]["role"], users["olga"]["oidc_subject"]) == ("approver", "subject-olga")
     assert (users["vic"]["role"], users["vic"]["oidc_subject"]) == ("viewer", None)
     assert world.audit("user.changed")[-1][1:3] == ("oidc", "olga")

@@ -137,7 +137,7 @@ async def test_an_admin_unlocks_an_account(world: World) -> None:
         await world.ask("", "POST", "/v1/session", wrong)
     right = {"name": "olga", "password": PASSWORD}
     assert (await world.ask("", "POST", "/v1/session", right)).status_code == 401
-    users = await world.get("/v1/users", "ada")
+    users = (await world.get("/v1/users", "ada"))["items"]
     assert next(one for one in users if one["name"] == "olga")["locked_until"] == "2026-11-24T09:15:00Z"
     assert (await world.ask("ada", "PATCH", "/v1/users/olga", {})).status_code == 200
     assert (await world.ask("", "POST", "/v1/session", right)).status_code == 201

@@ -7,12 +7,23 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Response
 
 from telemetry.model.site import SiteId
-from ui.api.access import Caller, OnceHere, ServicesHere, may, person
+from ui.api.access import (
+    Caller,
+    Cursor,
+    Limit,
+    OnceHere,
+    ServicesHere,
+    from_cursor,
+    may,
+    page_after,
+    person,
+    text_part,
+)
 from ui.api.account_store import LastAdminError, Token, User
 from ui.api.passwords import make_token, token_hash
 from ui.api.problems import ApiError, not_found
 from ui.api.roles import PrincipalKind, Role
-from ui.api.schemas import NewToken, NewUser, TokenMade, TokenOut, UserChange, UserName, UserOut
+from ui.api.schemas import NewToken, NewUser, Page, TokenMade, TokenOut, UserChange, UserName, UserOut
 from ui.api.services import Services
 
 router = APIRouter(prefix="/v1", tags=["accounts"])
@@ -55,10 +66,14 @@ def token_out(token: Token) -> TokenOut:
 
 
 @router.get("/users", **may(Role.ADMIN))
-async def users(services: ServicesHere) -> list[UserOut]:
+async def users(services: ServicesHere, cursor: Cursor = None, limit: Limit = 1000) -> Page[UserOut]:
     """List users by name."""
     subjects = await subjects_of(services)
-    return [user_out(one, services.wall(), subjects.get(one.name)) for one in await services.accounts.users()]
+    after = from_cursor(cursor, text_part)
+    items, following = page_after(await services.accounts.users(), lambda one: (one.name,), after, limit)
+    return Page[UserOut](
+        items=[user_out(one, services.wall(), subjects.get(one.name)) for one in items], next_cursor=following
+    )
 
 
 @router.post("/users", status_code=HTTPStatus.CREATED, response_model=UserOut, **may(Role.ADMIN, 409))
@@ -122,9 +137,13 @@ async def change_user(name: UserPath, asked: UserChange, services: ServicesHere,
 
 
 @router.get("/tokens", **may(Role.ADMIN))
-async def tokens(services: ServicesHere) -> list[TokenOut]:
-    """List tokens without their secrets."""
-    return [token_out(one) for one in await services.accounts.tokens()]
+async def tokens(services: ServicesHere, cursor: Cursor = None, limit: Limit = 1000) -> Page[TokenOut]:
+    """List tokens without their secrets, by label."""
+    after = from_cursor(cursor, text_part, text_part)
+    items, following = page_after(
+        await services.accounts.tokens(), lambda one: (one.label, one.token_id), after, limit
+    )
+    return Page[TokenOut](items=[token_out(one) for one in items], next_cursor=following)
 
 
 @router.post("/tokens", status_code=HTTPStatus.CREATED, response_model=TokenMade, **may(Role.ADMIN, 409))

@@ -2,15 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
 from telemetry.model.series import Quantity
-from tools.alerts.countdown import countdowns
+from tools.alerts.countdown import Countdown, countdowns
 from tools.forecasting.live_score import LiveScore, accuracy_of, drifts_of
-from ui.api.access import ServicesHere, may
+from ui.api.access import (
+    Cursor,
+    Limit,
+    ServicesHere,
+    from_cursor,
+    instant_part,
+    may,
+    page_after,
+    text_part,
+)
 from ui.api.foresight_schemas import (
     AlertOut,
     Alerts,
@@ -28,14 +37,21 @@ _WINDOW = timedelta(days=7)
 
 
 @router.get("/alerts", tags=["incidents"], **may(Role.VIEWER))
-async def alerts(services: ServicesHere) -> Alerts:
+async def alerts(services: ServicesHere, cursor: Cursor = None, limit: Limit = 1000) -> Alerts:
     """List what is expected to happen if nobody acts: reserve breached, feeder over its limit, battery empty, and when."""
     now = services.clock.now()
-    found = countdowns(await services.expected.open(), now)
+    after = from_cursor(cursor, instant_part, text_part, text_part)
+    items, following = page_after(countdowns(await services.expected.open(), now), _place, after, limit)
     return Alerts(
         at=now,
-        alerts=[AlertOut.model_validate(one, from_attributes=True) for one in found],
+        alerts=[AlertOut.model_validate(one, from_attributes=True) for one in items],
+        next_cursor=following,
     )
+
+
+def _place(one: Countdown) -> tuple[datetime, str, str]:
+    """Return where a countdown stands in the list: the nearest first, each at a place of its own."""
+    return one.due_at, one.subject_id, one.incident_id
 
 
 @router.get("/forecast-accuracy", tags=["forecasts"], **may(Role.VIEWER))

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Response
 from ui.api.access import (
     Caller,
     Cursor,
+    IfNoneMatch,
     Limit,
     Once,
     OnceHere,
@@ -16,6 +17,7 @@ from ui.api.access import (
     instant_part,
     may,
     page_of,
+    tagged,
     text_part,
     to_cursor,
 )
@@ -50,7 +52,7 @@ def incident_out(one: IncidentRow) -> IncidentOut:
     )
 
 
-@router.get("", **may(Role.VIEWER))
+@router.get("", response_model=Page[IncidentOut], **may(Role.VIEWER))
 async def incidents(
     services: ServicesHere,
     cursor: Cursor = None,
@@ -59,7 +61,8 @@ async def incidents(
         list[StateName] | None, Query(max_length=3, description="by default those not closed")
     ] = None,
     site_id: Annotated[Name | None, Query()] = None,
-) -> Page[IncidentOut]:
+    if_none_match: IfNoneMatch = None,
+) -> Response:
     """List incidents, the newest first."""
     before = from_cursor(cursor, instant_part, text_part)
     found = await services.incidents.page(
@@ -69,10 +72,11 @@ async def incidents(
         site_id=site_id,
     )
     items, last = page_of(found, limit)
-    return Page[IncidentOut](
+    page = Page[IncidentOut](
         items=[incident_out(one) for one in items],
         next_cursor=None if last is None else to_cursor(last.since, last.incident_id),
     )
+    return tagged(page, if_none_match)
 
 
 async def _existing(services: Services, incident_id: str) -> IncidentRow:
@@ -82,10 +86,12 @@ async def _existing(services: Services, incident_id: str) -> IncidentRow:
     return found
 
 
-@router.get("/{incident_id}", **may(Role.VIEWER, 404))
-async def incident(incident_id: IncidentIdPath, services: ServicesHere) -> IncidentOut:
+@router.get("/{incident_id}", response_model=IncidentOut, **may(Role.VIEWER, 404))
+async def incident(
+    incident_id: IncidentIdPath, services: ServicesHere, if_none_match: IfNoneMatch = None
+) -> Response:
     """Show one incident with its evidence and history."""
-    return incident_out(await _existing(services, incident_id))
+    return tagged(incident_out(await _existing(services, incident_id)), if_none_match)
 
 
 async def _moved(

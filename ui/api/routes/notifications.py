@@ -1,15 +1,26 @@
 """Messages to people: where they go, what was sent, and the test button."""
 
 from http import HTTPStatus
-from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 
 from tools.notify.settings import NotifySettingsError
-from ui.api.access import OnceHere, ServicesHere, may
+from ui.api.access import (
+    Cursor,
+    Limit,
+    OnceHere,
+    ServicesHere,
+    from_cursor,
+    instant_part,
+    may,
+    page_of,
+    text_part,
+    to_cursor,
+)
 from ui.api.notice_schemas import NoticeOut, TargetOut, Targets, TestAsked, TestedOut
 from ui.api.problems import ApiError, not_found
 from ui.api.roles import Principal, Role
+from ui.api.schemas import Page
 from ui.api.services import Services
 
 router = APIRouter(prefix="/v1/notifications", tags=["notifications"])
@@ -26,9 +37,12 @@ async def targets(services: ServicesHere) -> Targets:
 
 
 @router.get("", **may(Role.OPERATOR))
-async def notices(services: ServicesHere, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> list[NoticeOut]:
+async def notices(services: ServicesHere, cursor: Cursor = None, limit: Limit = 50) -> Page[NoticeOut]:
     """List the newest messages: who was told of what, and whether it arrived at the service."""
-    return [
+    before = from_cursor(cursor, instant_part, text_part)
+    found = await services.notify.recent(limit + 1, before=(before[0], before[1]) if before else None)
+    items, last = page_of(found, limit)
+    shown = [
         NoticeOut(
             message_id=one.message.message_id,
             target=one.message.target,
@@ -42,8 +56,11 @@ async def notices(services: ServicesHere, limit: Annotated[int, Query(ge=1, le=2
             settled_at=one.settled_at,
             outcome=one.outcome,
         )
-        for one in await services.notify.recent(limit)
+        for one in items
     ]
+    return Page[NoticeOut](
+        items=shown, next_cursor=None if last is None else to_cursor(last.made_at, last.message.message_id)
+    )
 
 
 @router.post("/test", response_model=list[TestedOut], **may(Role.ADMIN, 404, 409))

@@ -9,11 +9,22 @@ from fastapi import APIRouter, Path, Response
 from pydantic import AfterValidator, Field
 
 from agents.objectives import NotUnderstoodError, read_objective
-from ui.api.access import Caller, OnceHere, ServicesHere, may
+from ui.api.access import (
+    Caller,
+    Cursor,
+    Limit,
+    OnceHere,
+    ServicesHere,
+    from_cursor,
+    instant_part,
+    may,
+    page_after,
+    text_part,
+)
 from ui.api.objective_store import ObjectiveRow, ObjectiveStore
 from ui.api.problems import ApiError, not_found
 from ui.api.roles import Role
-from ui.api.schemas import Name, Schema, storable, with_example
+from ui.api.schemas import Name, Page, Schema, storable, with_example
 
 router = APIRouter(prefix="/v1/objectives", tags=["objectives"])
 ObjectiveIdPath = Annotated[Name, Path(description="an objective_id")]
@@ -53,9 +64,17 @@ def _out(one: ObjectiveRow) -> ObjectiveOut:
 
 
 @router.get("", **may(Role.VIEWER))
-async def objectives(services: ServicesHere) -> list[ObjectiveOut]:
+async def objectives(
+    services: ServicesHere, cursor: Cursor = None, limit: Limit = 1000
+) -> Page[ObjectiveOut]:
     """List what is kept, oldest first."""
-    return [_out(one) for one in await ObjectiveStore(services.pool).kept()]
+    items, following = page_after(
+        await ObjectiveStore(services.pool).kept(),
+        lambda one: (one.at, one.objective_id),
+        from_cursor(cursor, instant_part, text_part),
+        limit,
+    )
+    return Page[ObjectiveOut](items=[_out(one) for one in items], next_cursor=following)
 
 
 @router.post("", status_code=HTTPStatus.CREATED, response_model=ObjectiveOut, **may(Role.OPERATOR, 409))

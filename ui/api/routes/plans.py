@@ -12,6 +12,7 @@ from tools.planning.plan_store import StoredPlan
 from ui.api.access import (
     Caller,
     Cursor,
+    IfNoneMatch,
     Limit,
     OnceHere,
     ServicesHere,
@@ -20,6 +21,7 @@ from ui.api.access import (
     may,
     page_of,
     person,
+    tagged,
     text_part,
     to_cursor,
 )
@@ -63,14 +65,15 @@ router = APIRouter(prefix="/v1/plans", tags=["plans"])
 PlanIdPath = Annotated[Name, Path(description="a plan_id")]
 
 
-@router.get("", **may(Role.VIEWER))
+@router.get("", response_model=Page[PlanLine], **may(Role.VIEWER))
 async def plans(
     services: ServicesHere,
     cursor: Cursor = None,
     limit: Limit = 50,
     status: Annotated[list[PlanStatusName] | None, Query(max_length=8)] = None,
     thread_id: Annotated[Name | None, Query()] = None,
-) -> Page[PlanLine]:
+    if_none_match: IfNoneMatch = None,
+) -> Response:
     """List plans, the newest first."""
     before = from_cursor(cursor, instant_part, text_part)
     statuses = [PlanStatus(one) for one in status] if status else list(PlanStatus)
@@ -78,10 +81,11 @@ async def plans(
         limit + 1, before=(before[0], before[1]) if before else None, statuses=statuses, thread_id=thread_id
     )
     items, last = page_of(found, limit)
-    return Page[PlanLine](
+    page = Page[PlanLine](
         items=[line_of(one) for one in items],
         next_cursor=None if last is None else to_cursor(last.created_at, last.plan_id),
     )
+    return tagged(page, if_none_match)
 
 
 async def stored_plan(services: Services, plan_id: str) -> StoredPlan:
@@ -183,22 +187,27 @@ async def plan_out(services: Services, plan_id: str, caller: Principal) -> PlanO
     )
 
 
-@router.get("/{plan_id}", **may(Role.VIEWER, 404, 409))
-async def plan(plan_id: PlanIdPath, services: ServicesHere, caller: Caller) -> PlanOut:
+@router.get("/{plan_id}", response_model=PlanOut, **may(Role.VIEWER, 404, 409))
+async def plan(
+    plan_id: PlanIdPath, services: ServicesHere, caller: Caller, if_none_match: IfNoneMatch = None
+) -> Response:
     """Show a plan with its verdicts, approvals, commands and acknowledgements."""
-    return await plan_out(services, plan_id, caller)
+    return tagged(await plan_out(services, plan_id, caller), if_none_match)
 
 
-@router.get("/{plan_id}/schedule", **may(Role.VIEWER, 404, 409))
-async def schedule(plan_id: PlanIdPath, services: ServicesHere) -> PlanSchedule:
+@router.get("/{plan_id}/schedule", response_model=PlanSchedule, **may(Role.VIEWER, 404, 409))
+async def schedule(
+    plan_id: PlanIdPath, services: ServicesHere, if_none_match: IfNoneMatch = None
+) -> Response:
     """Show what each site is asked."""
     stored = await stored_plan(services, plan_id)
-    return PlanSchedule(
+    out = PlanSchedule(
         plan_id=plan_id,
         window_start=stored.plan.window_start,
         step_s=int(STEP.total_seconds()),
         sites=schedules_of(stored.plan),
     )
+    return tagged(out, if_none_match)
 
 
 @router.get("/{plan_id}/delivery", **may(Role.VIEWER, 404, 409))

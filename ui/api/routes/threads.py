@@ -10,6 +10,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from ui.api.access import (
     Caller,
     Cursor,
+    IfNoneMatch,
     Limit,
     OnceHere,
     ServicesHere,
@@ -17,6 +18,7 @@ from ui.api.access import (
     instant_part,
     may,
     page_of,
+    tagged,
     text_part,
     to_cursor,
 )
@@ -58,23 +60,25 @@ async def open_thread(asked: NewThread, services: ServicesHere, caller: Caller, 
     return await once(asked, act, status=HTTPStatus.CREATED)
 
 
-@router.get("", **may(Role.VIEWER))
+@router.get("", response_model=Page[ThreadOut], **may(Role.VIEWER))
 async def threads(
     services: ServicesHere,
     cursor: Cursor = None,
     limit: Limit = 50,
     kind: Annotated[Literal["chat", "loop"] | None, Query()] = None,
-) -> Page[ThreadOut]:
+    if_none_match: IfNoneMatch = None,
+) -> Response:
     """List threads, the newest first."""
     before = from_cursor(cursor, instant_part, text_part)
     found = await services.threads.page(
         limit + 1, before=(before[0], before[1]) if before else None, kind=kind
     )
     items, last = page_of(found, limit)
-    return Page[ThreadOut](
+    page = Page[ThreadOut](
         items=[thread_out(one) for one in items],
         next_cursor=None if last is None else to_cursor(last.created_at, last.thread_id),
     )
+    return tagged(page, if_none_match)
 
 
 async def existing(services: Services, thread_id: str) -> ThreadRow:
@@ -105,11 +109,13 @@ def thread_out(one: ThreadRow) -> ThreadOut:
     )
 
 
-@router.get("/{thread_id}", **may(Role.VIEWER, 404))
-async def thread(thread_id: ThreadIdPath, services: ServicesHere) -> ThreadDetail:
+@router.get("/{thread_id}", response_model=ThreadDetail, **may(Role.VIEWER, 404))
+async def thread(
+    thread_id: ThreadIdPath, services: ServicesHere, if_none_match: IfNoneMatch = None
+) -> Response:
     """Show a thread with what was asked in it; its events are apart."""
     found = await existing(services, thread_id)
-    return ThreadDetail(
+    out = ThreadDetail(
         thread=thread_out(found),
         commands=[
             ThreadCommandOut.model_validate(
@@ -125,6 +131,7 @@ async def thread(thread_id: ThreadIdPath, services: ServicesHere) -> ThreadDetai
             for one in await services.threads.commands(thread_id)
         ],
     )
+    return tagged(out, if_none_match)
 
 
 async def _asked(

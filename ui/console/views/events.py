@@ -13,7 +13,7 @@ _MOST = 50
 
 def show_events(desk: Desk, *, site_id: str | None = None) -> None:
     """Draw the newest events of a site, or of all; what may cost readings stands above the list."""
-    found = desk.api.get("/v1/events", site_id=site_id, limit=_MOST)
+    found = desk.api.items("/v1/events", site_id=site_id, most=_MOST)
     st.markdown(f"**{texts.EVENTS_TITLE}**")
     if not found:
         st.caption(texts.EVENTS_NONE)

@@ -11,6 +11,8 @@ from ui.console.desk import Desk
 from ui.console.formats import local
 from ui.console.tables import show_rows
 
+_MOST = 50
+
 
 def show_notices(desk: Desk) -> None:
     """Draw who is told, the test button for those who may, and the newest messages."""
@@ -26,7 +28,7 @@ def show_notices(desk: Desk) -> None:
             _test(desk)
     st.caption(texts.NOTICES_FILE_NOTE)
     st.markdown(f"**{texts.NOTICES_RECENT}**")
-    sent = desk.api.get("/v1/notifications")
+    sent = desk.api.items("/v1/notifications", most=_MOST)
     if not sent:
         st.caption(texts.NOTICES_NONE)
         return

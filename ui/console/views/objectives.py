@@ -17,7 +17,7 @@ def show_objectives(desk: Desk, now: datetime) -> None:
     """Draw the objectives in force with how they were read; for operators a line to add one and a button to end each."""
     st.markdown(f"**{texts.OBJECTIVES}**")
     st.caption(texts.OBJECTIVES_LEAD)
-    kept = [one for one in desk.api.get("/v1/objectives") if in_force(one, now)]
+    kept = [one for one in desk.api.items("/v1/objectives") if in_force(one, now)]
     if not kept:
         st.caption(texts.OBJECTIVES_NONE)
     for one in kept:

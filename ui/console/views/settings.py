@@ -113,7 +113,7 @@ def _reasoned(reason: str) -> bool:
 
 
 def _users(desk: Desk) -> None:
-    users, offer = desk.api.get("/v1/users"), desk.api.get("/v1/oidc")
+    users, offer = desk.api.items("/v1/users"), desk.api.get("/v1/oidc")
     rows = [
         {
             "name": one["name"],
@@ -190,7 +190,7 @@ def _link_user(desk: Desk, names: list[str], label: str) -> None:
 
 
 def _tokens(desk: Desk) -> None:
-    found = desk.api.get("/v1/tokens")
+    found = desk.api.items("/v1/tokens")
     if not found:
         st.info(texts.SETTINGS_NO_TOKENS, icon=":material/key:")
         return
