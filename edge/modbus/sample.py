@@ -8,14 +8,18 @@ from edge.modbus.port import DeviceError, FieldSample
 from edge.modbus.profile import STRINGS
 from edge.modbus.sunspec import SunspecModel
 
+# Who measures frequency, best first: the meter, a modern inverter, an older one (101 and 102 are read as 103).
+FREQUENCY_MODELS = (203, 701, 103)
+OLDER = frozenset({103})  # asleep it says nothing
+
 # Sample field -> (SunSpec model, point), first found wins.
 _SUNSPEC_FIELDS: dict[str, tuple[tuple[int, str], ...]] = {
     "grid_w": ((203, "W"),),
     "phase_1_w": ((203, "WphA"),),
     "phase_2_w": ((203, "WphB"),),
     "phase_3_w": ((203, "WphC"),),
-    "grid_v": ((203, "PhV"), (701, "LNV")),
-    "grid_hz": ((203, "Hz"), (701, "Hz")),
+    "grid_v": ((203, "PhV"), (701, "LNV"), (103, "PhVphA")),
+    "grid_hz": tuple((model, "Hz") for model in FREQUENCY_MODELS),
     "pv_w": ((160, "DCW#0"),),
     "battery_w": ((802, "W"),),
     "meter_battery_w": ((714, "DCW"),),

@@ -25,7 +25,7 @@ from edge.modbus.port import (
     WriteRefusedError,
 )
 from edge.modbus.profile import SWITCH, Point, Profile, load_profile
-from edge.modbus.sample import PERCENT, assemble, plan_reads
+from edge.modbus.sample import FREQUENCY_MODELS, OLDER, PERCENT, assemble, plan_reads
 from edge.modbus.sunspec import SunspecModel, open_models
 from edge.modbus.switch import SwitchInputs
 from edge.modbus.writable import check_writable
@@ -289,9 +289,19 @@ class ModbusSitePort:
         return value
 
     def _frequency_model(self) -> SunspecModel | None:
-        """Return the meter (203), else the modern inverter (701), that measures frequency."""
+        """Return the meter, else the inverter, that measures frequency; an older one after the controller itself."""
+        own = "grid_hz" in self._need_rectifier().profile.points
         models = [held.models for held in self._sunspec]
-        return next((found[number] for number in (203, 701) for found in models if number in found), None)
+        return next(
+            (
+                found[number]
+                for number in FREQUENCY_MODELS
+                if not (own and number in OLDER)
+                for found in models
+                if number in found
+            ),
+            None,
+        )
 
     def _frequency_step_hz(self) -> float | None:
         model = self._frequency_model()
