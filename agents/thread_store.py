@@ -91,10 +91,14 @@ class ThreadStore:
         )
 
     async def emit(self, thread_id: str, *, at: datetime, kind: str, body: Mapping[str, Any]) -> None:
-        """Append an event for everybody who watches the thread; what is only to be seen does not wait for the disk."""
+        """Append an event for everybody who watches the thread; what is only to be seen does not wait for the disk.
+
+        A run answers once: the message of a run that a crash made report anew is not shown a second time.
+        """
         await self._run(
-            "INSERT INTO thread_event (thread_id, at, kind, body) VALUES (%s, %s, %s, %s)",
-            [thread_id, at, kind, Jsonb(body)],
+            "INSERT INTO thread_event (thread_id, at, kind, body) SELECT %s, %s, %s, %s WHERE %s <> 'message' OR NOT EXISTS"
+            " (SELECT 1 FROM thread_event WHERE thread_id = %s AND kind = 'message' AND body ->> 'run_id' = %s)",
+            [thread_id, at, kind, Jsonb(body), kind, thread_id, body.get("run_id", "")],
             wait=kind not in _ONLY_SEEN,
         )
 

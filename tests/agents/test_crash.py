@@ -2,17 +2,22 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.types import Command
 
 from agents.deps import AgentDeps
 from agents.graph import build_graph
 from tests.agents.harness import Bench, bench_over
+from tests.agents.test_loop import a_loop, events, once, say
 from tests.services import Database
 from tools.deps import Fleet
 from ui.ops.secrets import DatabaseRole
@@ -118,3 +123,47 @@ async def advance(bench: Bench, deps: AgentDeps, run_id: str, given: Any) -> dic
             return await graph.ainvoke(given, config, context=deps, durability="sync")
         except Crash:
             continue
+
+
+class DyingSaver(AsyncPostgresSaver):
+    """Dies as it is to keep that the report has been made: from then on nothing is kept."""
+
+    dead = False
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        self.dead |= any(channel == "stage" and str(value).startswith("told:") for channel, value in writes)
+        if self.dead:
+            raise Crash
+        await super().aput_writes(config, writes, task_id, task_path)
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        if self.dead:
+            raise Crash
+        return await super().aput(config, checkpoint, metadata, new_versions)
+
+
+async def test_an_answer_is_shown_once_though_the_process_died_before_it_was_kept_as_told(
+    database: Database,
+) -> None:
+    async with bench_over(database) as bench:
+        say(bench, "How long does cbs-0003 hold on its battery?")
+        first = a_loop(bench)
+        first.saver = DyingSaver(bench.saver.conn)
+        await once(first)
+        [message] = events(bench, "message")
+        assert events(bench, "done") == []
+        assert bench.sql("SELECT count(*) FROM thread_command_done") == [(0,)]
+        await once(a_loop(bench))  # the next process
+        assert events(bench, "message") == [message]
+        assert [one["stage"] for one in events(bench, "done")] == ["told:answered"]
+        say(bench, "How long does cbs-0003 hold on its battery?")
+        await once(a_loop(bench))
+        assert len(events(bench, "message")) == 2  # another turn may well say the same
