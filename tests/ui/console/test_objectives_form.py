@@ -27,11 +27,11 @@ def test_an_operator_says_ends_and_mends_an_objective_and_a_viewer_only_reads(li
     assert "never use site-1" in test.error[0].value  # what would be understood
     [typed] = [one for one in test.text_input if one.label.startswith("Say it in words")]
     assert typed.value == "be nice to the batteries"
-    assert live_api.client("vic").get("/v1/objectives") == []
+    assert live_api.client("vic").items("/v1/objectives") == []
     said(test, "Never use site-1 until 2026-12-24")
     # The sites are in Oslo: their 24th begins at 23:00 UTC of the 23rd; without a browser instants are shown in UTC.
     assert test.success[0].value == "Kept, read as: leaves out site-1, until 23 Dec 23:00 UTC."
-    [kept] = live_api.client("vic").get("/v1/objectives")
+    [kept] = live_api.client("vic").items("/v1/objectives")
     assert (kept["who"], kept["exclude_site_ids"]) == ("olga", ["site-1"])
     seen = drawn(live_api, "vic", "plans")
     assert any(one.value == "“Never use site-1 until 2026-12-24”" for one in seen.markdown)
@@ -44,7 +44,7 @@ def test_an_operator_says_ends_and_mends_an_objective_and_a_viewer_only_reads(li
     test = drawn(live_api, "ann", "plans")
     next(one for one in test.button if one.label == "End it").click().run()
     assert test.success[0].value == "Ended; the automated loop keeps to it no longer."
-    assert live_api.client("vic").get("/v1/objectives") == []
+    assert live_api.client("vic").items("/v1/objectives") == []
     assert any(one.value == "None is in force." for one in test.caption)
 
 

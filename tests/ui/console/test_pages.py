@@ -150,7 +150,7 @@ def test_an_admin_adds_a_user_and_others_see_no_such_tab(live_api: LiveApi) -> N
     form["First password (at least 10 characters)"].set_value("a long first password")
     next(one for one in test.text_input if one.label == "Name").set_value("newcomer")
     next(one for one in test.button if one.label == "Add").click().run()
-    users = {one["name"]: one["role"] for one in live_api.client("ada").get("/v1/users")}
+    users = {one["name"]: one["role"] for one in live_api.client("ada").items("/v1/users")}
     assert users["newcomer"] == "viewer"
 
 
