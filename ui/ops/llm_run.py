@@ -68,15 +68,25 @@ class ModelState(StrEnum):
     FAILED = "failed"
 
 
+Serve = Callable[[Path, int, Path | None, Weights], ProcessSpec]
+"""How the server of a folder's weights starts on a port, with its log."""
+
+
 @dataclass(slots=True, kw_only=True)
 class ModelKeeper:
-    """Fetches and serves the model while a supervisor runs; belongs to the main thread. `say` tells people, once each."""
+    """Fetches and serves the model while a supervisor runs; belongs to the main thread. `say` tells people, once each.
+
+    `fetch` is the command that brings the weights and can be repeated, `serve` how their server starts.
+    """
 
     env: Mapping[str, str]
     port: int
     logs: Path
     supervisor: Supervisor
     say: Callable[[str], None]
+    weights: Weights = QWEN
+    fetch: tuple[str, ...] = (sys.executable, "-m", "ui.cli", "llm", "install")
+    serve: Serve = server_spec
     state: ModelState = ModelState.OFF
     _fetch: subprocess.Popen[bytes] | None = None
     _looked_s: float = field(default=0.0)
@@ -85,18 +95,18 @@ class ModelKeeper:
         """Serve the weights that are here, or begin to fetch them."""
         if not wanted(self.env):
             return
-        if held(models_folder(self.env)).ready:
+        if held(models_folder(self.env), self.weights).ready:
             self._serve()
             return
         self.state = ModelState.FETCHING
         self.say(
-            f"fetching the embedded language model in the background ({QWEN.name}, {QWEN.bytes / 1e9:.1f} GB, licence"
-            f" {QWEN.licence}; publisher {QWEN.publisher}); until then the policy planner answers. LLM=none leaves it out."
+            f"fetching the embedded language model in the background ({self.weights.name}, {self.weights.bytes / 1e9:.1f} GB, licence"
+            f" {self.weights.licence}; publisher {self.weights.publisher}); until then the policy planner answers. LLM=none leaves it out."
         )
         self._fetch = spawn(
             ProcessSpec(
                 name="llm-fetch",
-                argv=(sys.executable, "-m", "ui.cli", "llm", "install"),
+                argv=self.fetch,
                 env=dict(self.env),
                 log_path=self.logs / "llm-fetch.log",
             )
@@ -117,7 +127,7 @@ class ModelKeeper:
             if answers(self.port):
                 self.state = ModelState.READY
                 self.say(
-                    f"the embedded language model is ready ({QWEN.name}): as soon as it has read its instructions it answers, and"
+                    f"the embedded language model is ready ({self.weights.name}): as soon as it has read its instructions it answers, and"
                     " decides in the automated loop; the policy planner takes over whenever it fails or is slow"
                 )
 
@@ -128,5 +138,6 @@ class ModelKeeper:
             self._fetch.wait(timeout=10.0)
 
     def _serve(self) -> None:
-        self.supervisor.add(server_spec(models_folder(self.env), self.port, self.logs / "llm.log"))
+        spec = self.serve(models_folder(self.env), self.port, self.logs / "llm.log", self.weights)
+        self.supervisor.add(spec)
         self.state = ModelState.LOADING
