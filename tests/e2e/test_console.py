@@ -231,7 +231,7 @@ def test_no_page_has_a_serious_accessibility_fault_of_ours(evening: Evening, nam
     page = evening.page_of("ann")
     page.goto(f"{evening.console}/{name}")
     expect(page.get_by_role("button", name="Stop for all")).to_be_visible(timeout=PATIENCE_MS)
-    page.wait_for_load_state("networkidle")
+    page.locator("[data-test-script-state=notRunning]").wait_for()
     found = Axe().run(page).response["violations"]
     serious = [
         f"{one['id']}: {node['target'][0]} {node['html'][:160]}"

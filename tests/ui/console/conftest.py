@@ -23,6 +23,7 @@ from ui.processes.api import listening, serve
 
 PLAN = "plan-console"
 THREAD = "chat-console"
+KEYS_PLAN = "plan-keys"  # decided by a test too
 PHONE_PLAN, PHONE_THREAD = "plan-phone", "chat-phone"  # decided by a test, so nobody else's
 INCIDENT = "incident-console"
 CURVE_THREAD = "chat-curve"
@@ -47,6 +48,7 @@ async def fill(world: World) -> None:
     """Add plans that wait for one person's yes, conversations about them, and an open incident."""
     await converse(world, THREAD, PLAN)
     await converse(world, PHONE_THREAD, PHONE_PLAN)
+    await world.plan(one_person_plan(KEYS_PLAN))
     look_back(world)
     world.sql(
         "INSERT INTO incident VALUES (%s, 'site-1', 'load', %s, NULL, 4.5, 'warning', 'open', %s, '[]')",

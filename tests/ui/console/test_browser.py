@@ -1,14 +1,24 @@
-"""People at the console, in a real browser, against the real API: a viewer, an admin, an approver on a phone."""
+"""People at the console, in a real browser, against the real API: a viewer, an admin, an approver on a phone, by keyboard."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.services import service_absent
 from tests.ui.api.world import PASSWORD
-from tests.ui.console.conftest import PHONE_PLAN, PHONE_THREAD, LiveApi
+from tests.ui.console.conftest import (
+    INCIDENT,
+    KEYS_PLAN,
+    PHONE_PLAN,
+    PHONE_THREAD,
+    PLAN,
+    THREAD,
+    LiveApi,
+)
+from tests.ui.console.examples import PAGES
 from tests.ui.console.running import start
 from tests.ui.ops.waiting import wait_for
 from ui.console.kept_login import COOKIE
@@ -29,6 +39,30 @@ FLAGS = (
 )
 PHONE = "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0 Mobile Safari/537.36"
 PATIENCE_MS = 60_000
+HAND_PX, THUMB_PX = 390, 44
+ADDRESSES = (*PAGES, f"plans?plan={PLAN}", f"incidents?incident={INCIDENT}", f"chat?thread={THREAD}")
+# What is pressed and drawn by Streamlit alone, without a setting of ours: toolbars of tables, the small "?", a list's arrow.
+FRAMEWORK = (
+    "[data-testid=stElementToolbar]",
+    "[data-testid=stTooltipHoverTarget]",
+    "[data-testid=stMainMenuButton]",
+    "[data-testid=stSelectbox]",
+    "[data-testid=stMultiSelect]",
+    "[data-testid=stTextInputRootElement]",
+    "[data-testid=stTabsScrollRight]",
+    "[data-testid=stTabsScrollLeft]",
+    "[data-testid=stNumberInput]",
+    "[data-testid=stChatInputSubmitButton]",
+    ".modebar-container",  # of Plotly
+    "[data-testid=stToolbar]",
+    "[aria-label=Dismiss]",  # for screen readers only
+    "[role=dialog] > button",  # closes a dialog; Escape and its backdrop do so as well
+)
+# Label and height of what a person presses and sees, px; the sidebar lies closed at the left until its button is pressed.
+_PRESSED = """framework => [...document.querySelectorAll('button, summary, [role=tab], a.sign-in')]
+    .filter(one => !one.closest(framework) && one.checkVisibility({visibilityProperty: true}))
+    .filter(one => one.getBoundingClientRect().right > 0 && one.getBoundingClientRect().height > 0)
+    .map(one => [one.innerText || one.ariaLabel || one.outerHTML, one.parentElement.closest("[data-testid]").dataset.testid, one.getBoundingClientRect().height])"""
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +103,105 @@ def logged_in(context: BrowserContext, address: str, name: str, visits: list[str
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_test_id("stSidebarNav")).to_be_attached(timeout=PATIENCE_MS)
     return page
+
+
+# What has the focus, where it is something to press or to write into, by its label.
+_FOCUSED = """(() => { const one = document.activeElement;
+    return !one.matches('button, input') ? '' :
+        [one.innerText, one.ariaLabel, ...[...(one.labels || [])].map(each => each.innerText)].join(' ') })()"""
+
+
+def unfit_for_a_thumb(page: Page) -> list[object]:
+    """Return what is too wide for the hand or too low for the thumb."""
+    width = page.evaluate("document.documentElement.scrollWidth")
+    pressed = page.evaluate(_PRESSED, ", ".join(FRAMEWORK))
+    assert pressed, "nothing to press: the page is not there"
+    return [one for one in pressed if one[2] < THUMB_PX] + ([width] if width > HAND_PX else [])
+
+
+def drawn(page: Page) -> None:
+    """Wait until Streamlit has drawn the page."""
+    page.locator("[data-test-script-state=notRunning]").wait_for()
+
+
+@pytest.fixture(scope="module")
+def hand(console: str, browser: Browser) -> Iterator[Page]:
+    """An admin's phone that likes the dark, one session for all pages."""
+    with browser.new_context(
+        viewport={"width": HAND_PX, "height": 844}, user_agent=PHONE, color_scheme="dark"
+    ) as context:
+        page = context.new_page()
+        page.goto(console)
+        expect(page.get_by_role("button", name="Log in")).to_be_visible(timeout=PATIENCE_MS)
+        assert unfit_for_a_thumb(page) == []
+        page.close()
+        yield logged_in(context, console, "ada", [])
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_a_page_fits_hand_and_thumb_and_is_legible_in_the_dark(
+    console: str, hand: Page, address: str
+) -> None:
+    hand.goto(f"{console}/{address}")
+    expect(hand.get_by_role("button", name="Stop for all")).to_be_visible(timeout=PATIENCE_MS)
+    drawn(hand)
+    expect(hand.get_by_test_id("stException")).to_have_count(0)
+    assert unfit_for_a_thumb(hand) == []
+    assert hand.evaluate("getComputedStyle(document.querySelector('.stApp')).colorScheme") == "dark"
+    found = Axe().run(hand, options={"runOnly": ["color-contrast"]}).response["violations"]
+    faint = [f"{node['html'][:160]}: {node['any'][0]['message']}" for one in found for node in one["nodes"]]
+    assert faint == []
+
+
+def test_questions_that_open_fit_the_thumb_too(console: str, hand: Page) -> None:
+    hand.goto(f"{console}/plans?plan={PLAN}")
+    hand.get_by_role("button", name="Approve", exact=True).click()
+    expect(hand.get_by_role("button", name="Yes, approve")).to_be_visible(timeout=PATIENCE_MS)
+    assert unfit_for_a_thumb(hand) == []
+    hand.goto(f"{console}/audit")
+    hand.get_by_role("button", name="Stop for all").click()
+    expect(hand.get_by_role("button", name="Stop every site now")).to_be_visible(timeout=PATIENCE_MS)
+    assert unfit_for_a_thumb(hand) == []
+
+
+def tab_to(page: Page, label: str, most: int = 120) -> None:
+    """Press Tab until something with this label has the focus."""
+    for _ in range(most):
+        page.keyboard.press("Tab")
+        if label in page.evaluate(_FOCUSED):
+            return
+    raise AssertionError(f"no Tab reaches {label!r}")
+
+
+def test_the_keyboard_alone_logs_in_reaches_the_stop_and_approves(
+    console: str, browser: Browser, live_api: LiveApi
+) -> None:
+    with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        page.goto(f"{console}/plans?plan={KEYS_PLAN}")
+        expect(page.get_by_role("button", name="Log in")).to_be_visible(timeout=PATIENCE_MS)
+        tab_to(page, "Name")
+        page.keyboard.type("ann")
+        tab_to(page, "Password")
+        page.keyboard.type(PASSWORD)
+        tab_to(page, "Log in")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("Discharges up to").first).to_be_visible(timeout=PATIENCE_MS)
+        tab_to(page, "Stop for all")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("button", name="Stop every site now")).to_be_visible(timeout=PATIENCE_MS)
+        tab_to(page, "Reason (kept in the audit trail)", most=5)
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("button", name="Stop every site now")).to_have_count(0, timeout=PATIENCE_MS)
+        tab_to(page, "Approve")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("button", name="Yes, approve")).to_be_visible(timeout=PATIENCE_MS)
+        tab_to(page, "Yes, approve")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("Approved. The agent goes on")).to_be_visible(timeout=PATIENCE_MS)
+    plan = live_api.client("vic").get(f"/v1/plans/{KEYS_PLAN}")
+    assert [(one["approver"], one["counts"]) for one in plan["approvals"]] == [("ann", True)]
 
 
 def test_a_viewer_sees_the_fleet_and_no_stop_an_admin_stops_only_with_a_reason(
