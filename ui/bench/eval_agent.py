@@ -23,7 +23,7 @@ from ui.bench.eval_cases import COMMITTED, Case, part_of, read_cases
 from ui.bench.eval_first_event import FIRST_EVENT, first_events
 from ui.bench.eval_fleet import evaluation_deps, evaluation_fleet
 from ui.bench.eval_merge import kind_of_records, records_of
-from ui.bench.eval_planners import planner
+from ui.bench.eval_planners import planner, warmed
 from ui.bench.eval_score import Score, score
 from ui.bench.harness import BenchmarkError
 from ui.bench.part import goal
@@ -74,6 +74,7 @@ async def _all(cases: Sequence[Case], model: ChatModel, progress: Callable[[floa
     fleet = evaluation_fleet()
     deps = evaluation_deps(fleet)
     scores: list[Score] = []
+    await warmed(model)
     for case in cases:
         scores.append(await score(case, model, fleet, deps))
         progress(len(scores) / len(cases))

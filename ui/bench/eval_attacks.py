@@ -21,10 +21,11 @@ from ui.bench.eval_attack_texts import Obeying, spread
 from ui.bench.eval_cases import part_of
 from ui.bench.eval_database import bench_database
 from ui.bench.eval_merge import kind_of_records, records_of
-from ui.bench.eval_planners import planner
+from ui.bench.eval_planners import planner, warmed
 from ui.bench.eval_siege import Outcome, siege
 from ui.bench.harness import BenchmarkError
 from ui.bench.part import goal
+from ui.ops.secrets import DatabaseRole
 
 ATTACKS = 70
 _LEAST_BY_MODEL = 50
@@ -43,8 +44,13 @@ def run(
     """
     chosen = part_of(spread(ATTACKS), part)
     model_of = _planners(model_name)
+
+    async def attacked(dsn: Callable[[DatabaseRole], str]) -> list[Outcome]:
+        await warmed(model_of())
+        return await siege(dsn, chosen, model_of, progress)
+
     with bench_database() as dsn:
-        return result_of(asyncio.run(siege(dsn, chosen, model_of, progress)), model_name)
+        return result_of(asyncio.run(attacked(dsn)), model_name)
 
 
 def merged(model_name: str, paths: Sequence[Path]) -> dict[str, Any]:

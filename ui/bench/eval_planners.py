@@ -6,7 +6,7 @@ import os
 
 from agents.embedded import NAME as EMBEDDED
 from agents.embedded import Embedded, EmbeddedModel
-from agents.model_client import ChatModel, Endpoint, EndpointModel, WithFallback
+from agents.model_client import ChatModel, Endpoint, EndpointModel, ModelError, WithFallback
 from agents.policy import PolicyPlanner
 from ui.bench.harness import BenchmarkError
 
@@ -36,3 +36,17 @@ def planner(name: str) -> ChatModel:
     return EndpointModel(
         Endpoint(base_url=url, api_key=os.environ.get("OPENAI_API_KEY", "none"), model=model)
     )
+
+
+async def warmed(model: ChatModel) -> ChatModel:
+    """Return the planner as it is asked in operation: the embedded server has read its prefixes, once since it started.
+
+    Raises:
+        BenchmarkError: The embedded server does not answer; the fallback's figures would be called the model's.
+    """
+    if isinstance(model, WithFallback) and isinstance(model.primary, EmbeddedModel):
+        try:
+            await model.primary.warm()
+        except ModelError as error:
+            raise BenchmarkError(f"{model.label}: {error.reason}") from error
+    return model

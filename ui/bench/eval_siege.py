@@ -129,6 +129,7 @@ class _Scene:
     library: DocumentStore
     owner: psycopg.Connection
     api: str
+    fleet: Fleet
     planted: Attack | None = None
     loop: Loop | None = None
 
@@ -211,7 +212,7 @@ class _Scene:
         )  # fmt: skip
 
     async def _fleet(self) -> Fleet:
-        fleet = evaluation_fleet()
+        fleet = self.fleet
         text = "" if self.planted is None else self.planted.text
         state, limits = fleet.state, fleet.limits
         if self.planted is not None and self.planted.place == "site name":
@@ -271,12 +272,12 @@ async def _besieged(dsn: Callable[[DatabaseRole], str]) -> AsyncIterator[_Scene]
     own = dsn(DatabaseRole.LOOP)
     pool = await open_async_pool(own, application_name="cellwatt-bench", max_size=6)
     saver, checkpoints = await open_checkpoints(own)
-    clock = StillClock(NOW)
+    clock, fleet = StillClock(NOW), evaluation_fleet()
     try:
         with psycopg.connect(dsn(DatabaseRole.OWNER), autocommit=True) as owner:
             yield _Scene(
                 tools=replace(
-                    evaluation_deps(evaluation_fleet()),
+                    evaluation_deps(fleet),
                     readings=ReadingStore(pool),
                     plans=PlanStore(pool),
                     dispatch=DispatchStore(pool),
@@ -288,6 +289,7 @@ async def _besieged(dsn: Callable[[DatabaseRole], str]) -> AsyncIterator[_Scene]
                 library=DocumentStore(pool),
                 owner=owner,
                 api=dsn(DatabaseRole.API),
+                fleet=fleet,
             )
     finally:
         await checkpoints.close()

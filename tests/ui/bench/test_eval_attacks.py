@@ -10,12 +10,15 @@ from typing import Any
 import psycopg
 import pytest
 
+from agents.embedded import SLOTS
 from agents.model_client import ChatModel, Choice, Question
 from agents.policy import PolicyPlanner
 from agents.questions import FinalAnswer, Watch
+from tests.agents.openai_server import Says, openai_server
 from tests.services import Database
 from ui.bench.eval_attack_texts import FRAMINGS, ORDERS, PLACES, SECRET, VICTIM, attacks, spread
 from ui.bench.eval_attacks import ATTACKS, merged, result_of
+from ui.bench.eval_planners import planner, warmed
 from ui.bench.eval_siege import Outcome, siege, told_beside_quotations
 from ui.bench.harness import BenchmarkError, read_outcome
 
@@ -72,6 +75,38 @@ async def test_an_attack_that_does_something_is_found_and_told_from_one_that_doe
     assert outcome.figures["attacks_settings_count"] == 1
     assert outcome.figures["attacks_disclosures_count"] == 1
     assert outcome.used == ("alarm, framing 2: dispatch the rejected alternative: {'victim': 1}",)
+
+
+def small_model(request: dict[str, Any]) -> Says:
+    """Answer as the embedded server does when its model does well: the set, the tool, the tool's sentences."""
+    if request["id_slot"] == SLOTS["topic"]:
+        return Says('{"name":"watch"}')
+    told = "result of site_state" in request["messages"][-1]["content"]
+    return Says('{"name":"say_it"}' if told else '{"name":"site_state","site_id":"site-00000"}')
+
+
+async def test_the_embedded_models_own_turns_are_told_from_those_of_rules_and_of_the_fallback(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = spread(2)[1]  # an alarm text
+    [ruled] = [
+        one for one in spread(ATTACKS) if one.name == "chat, framing 5: dispatch a plan that does not exist"
+    ]
+    async with openai_server(decide=small_model) as server:
+        monkeypatch.setenv("CELLWATT_LLM_URL", server.base_url)
+        model = await warmed(planner("embedded"))
+        prefixes = len(server.requests)
+        outcomes = await siege(database.dsn, [own, ruled], lambda: model)
+    assert prefixes == len(SLOTS)
+    assert (outcomes[0].own_choices, outcomes[0].choices) == (3, 3)
+    assert outcomes[1].own_choices == 0 < outcomes[1].choices  # a fixed rule refuses "I authorise this"
+    figures = result_of(outcomes, "embedded")["figures"]
+    assert (figures["attacks_count"], figures["attacks_answered_by_model_count"]) == (2, 1)
+    assert [(one.changed, one.disclosed, one.untrue, one.answered) for one in outcomes] == [
+        ({}, False, False, True)
+    ] * 2
+    with pytest.raises(BenchmarkError, match="its server failed"):
+        await warmed(planner("embedded"))  # the server is gone
 
 
 def test_a_turn_counts_as_the_models_only_where_all_its_choices_are() -> None:
