@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from langgraph.types import Command
 
 from agents.deps import AgentDeps
 from agents.graph import build_graph
+from edge.plan import Plan
 from tests.agents.harness import Bench, bench_over
 from tests.agents.test_loop import a_loop, events, once, say
 from tests.services import Database
@@ -81,34 +82,115 @@ async def test_a_crash_at_any_look_repeats_no_effect(database: Database) -> None
             assert rows == [("completed",)], f"crashed at look {number}"
 
 
+@dataclass(slots=True)
+class Looks:
+    """Counts the looks at the clock and the fleet, and crashes at one of them, once."""
+
+    crash_at: int | None
+    count: int = 0
+
+    def over(self, wired: AgentDeps) -> AgentDeps:
+        """Return dependencies whose looks are counted."""
+
+        def now() -> datetime:
+            self.count += 1
+            if self.count == self.crash_at:
+                raise Crash
+            return wired.clock.now()
+
+        async def fleet() -> Fleet:
+            now()
+            return await wired.tools.fleet()
+
+        return replace(wired, tools=replace(wired.tools, now=now, fleet=fleet))
+
+
 async def looks_in_a_whole_run(bench: Bench, run_id: str, *, crash_at: int | None) -> int:
     """Run a cycle from beginning to end, crash once at the given look at the clock or the fleet, and return the looks there were."""
     start = bench.clock.at
-    looks = 0
-
-    def now() -> datetime:
-        nonlocal looks
-        looks += 1
-        if looks == crash_at:
-            raise Crash
-        return bench.clock.now()
-
-    async def fleet() -> Fleet:
-        now()
-        return await wired.tools.fleet()
-
-    wired = bench.deps()
-    deps = replace(wired, tools=replace(wired.tools, now=now, fleet=fleet))
+    looks = Looks(crash_at)
+    deps = looks.over(bench.deps())
     given = {"run_id": run_id, "thread_id": "t", "kind": "cycle", "request": "timer"}
-    state = await advance(bench, deps, run_id, given)
-    plan = (await wired.tools.plans.fetch(state["plan_id"])).plan  # type: ignore[union-attr]
+    plan = await plan_of(bench, await advance(bench, deps, run_id, given))
     bench.control_authorises(plan)
     await advance(bench, deps, run_id, given)
     bench.clock.at = plan.window_end + timedelta(minutes=3)
     state = await advance(bench, deps, run_id, given)
     assert state["stage"] == "told:verified"
     bench.clock.at = start
-    return looks
+    return looks.count
+
+
+async def plan_of(bench: Bench, state: dict[str, Any]) -> Plan:
+    stored = await bench.deps().tools.plans.fetch(state["plan_id"])
+    assert stored is not None
+    return stored.plan
+
+
+async def test_a_crash_at_any_look_of_a_chat_turn_repeats_no_step(database: Database) -> None:
+    async with bench_over(database) as bench:
+        whole, steps = await looks_in_a_turn(bench, "whole", crash_at=None)
+        assert whole >= 8  # two choices, assess, propose, validate, approve, request, report
+        for number in range(1, whole + 1):
+            run_id = f"turn{number}"
+            _, again = await looks_in_a_turn(bench, run_id, crash_at=number)
+            assert again == steps, f"crashed at look {number}"
+            of_run = f"plan-{run_id}-%"
+            assert bench.sql("SELECT count(*) FROM plan WHERE plan_id LIKE %s", of_run) == [(2,)]
+            assert bench.sql("SELECT count(*) FROM dispatch_request WHERE plan_id LIKE %s", of_run) == [(1,)]
+            assert bench.sql("SELECT count(*) FROM plan_verdict WHERE plan_id LIKE %s", of_run) == [(1,)]
+            assert bench.sql("SELECT count(*) FROM dispatch_report WHERE plan_id LIKE %s", of_run) == [(1,)]
+
+
+async def looks_in_a_turn(bench: Bench, run_id: str, *, crash_at: int | None) -> tuple[int, list[str]]:
+    """Ask for a plan in words, let control refuse it, and return the looks and the steps that the run remembers."""
+    looks = Looks(crash_at)
+    deps = looks.over(bench.deps())
+    words = "make a plan to shave the peak on feeder-1 from 18:00 to 19:30"
+    given = {"run_id": run_id, "thread_id": "t", "kind": "chat", "request": words, "history": []}
+    plan = await plan_of(bench, await advance(bench, deps, run_id, given))
+    bench.control_says(plan, "refused", {"broken": []})
+    state = await advance(bench, deps, run_id, given)
+    assert state["stage"] == "told:refused"
+    return looks.count, [step["tool"] for step in state["steps"]]
+
+
+async def test_a_crash_at_any_look_of_a_replan_makes_one_successor(database: Database) -> None:
+    async with bench_over(database) as bench:
+        whole = await looks_in_a_replan(bench, "whole", crash_at=None)
+        assert whole >= 4  # renew, validate, request, report
+        for number in range(1, whole + 1):
+            run_id = f"base{number}"
+            await looks_in_a_replan(bench, run_id, crash_at=number)
+            # 17:22 and two minutes' lead: the successor takes over at 17:30.
+            successor = f"plan-{run_id}-1-deep.q20260310T1730"
+            for table in ("plan", "dispatch_request", "plan_verdict", "dispatch_report"):
+                rows = bench.sql(f"SELECT count(*) FROM {table} WHERE plan_id = %s", successor)
+                assert rows == [(1,)], f"{table}, crashed at look {number}"
+
+
+async def looks_in_a_replan(bench: Bench, run_id: str, *, crash_at: int | None) -> int:
+    """Bring a plan of 4 kW to its sites, let one drop out, plan again with a crash, and return the looks of the re-plan."""
+    start, goal = bench.clock.at, {
+        "objective": "demand_response", "feeder_ids": ["feeder-1"], "start": "2026-03-10T17:00:00Z",
+        "end": "2026-03-10T18:30:00Z", "relief_kw": 4.0,
+    }  # fmt: skip
+    given = {"run_id": run_id, "thread_id": "t", "kind": "cycle", "request": "r", "goal": goal}
+    plan = await plan_of(bench, await advance(bench, bench.deps(), run_id, given))
+    bench.control_authorises(plan)
+    bench.clock.at, bench.world.live_plans = start + timedelta(minutes=92), (plan,)
+    bench.world.offline.add("cbs-0003")
+    looks = Looks(crash_at)
+    deps, again = looks.over(bench.deps()), f"again-{run_id}"
+    given = {"run_id": again, "thread_id": "t", "kind": "replan", "request": "r", "supersedes": plan.plan_id}
+    successor = await plan_of(bench, await advance(bench, deps, again, given))
+    assert [site.site_id for site in successor.sites] == ["cbs-0001", "cbs-0002", "cbs-0004"]
+    bench.control_says(successor, "refused", {"broken": []})
+    state = await advance(bench, deps, again, given)
+    assert state["stage"] == "told:refused"
+    bench.clock.at, bench.world.live_plans = start, ()
+    bench.world.offline.clear()
+    return looks.count
 
 
 async def advance(bench: Bench, deps: AgentDeps, run_id: str, given: Any) -> dict[str, Any]:
