@@ -33,8 +33,8 @@ proof: $(READY) services ## the full forms of the proofs and every benchmark; wr
 bench: $(READY) services ## one benchmark: make bench NAME=dispatch
 	$(BIN)/cellwatt bench $(NAME) $(ARGS)
 
-soak: $(READY) services  ## long runs: a gateway's hour, two thousand gateways, a fleet cut off for a day
-	$(BIN)/cellwatt bench all --only edge-hour,edge-many,edge-cut --json benchmarks/results.json $(ARGS)
+soak: $(READY) services  ## long runs: a gateway's hour twice, two thousand gateways, a fleet cut off for a day
+	$(BIN)/cellwatt bench all --only edge-hour,gateway-hour,edge-many,edge-cut --json benchmarks/results.json $(ARGS)
 
 eval: $(READY)           ## score the agent on the committed cases
 	$(BIN)/cellwatt eval agent $(ARGS)

@@ -59,6 +59,14 @@ def benchmarks() -> tuple[Benchmark, ...]:
         ),
         Benchmark(
             kind="bench",
+            name="gateway-hour",
+            summary="one gateway's own process for an hour over real Modbus TCP and TLS: start, memory and CPU by Linux",
+            simulated=True,
+            run=_gateway_hour,
+            soak=True,
+        ),
+        Benchmark(
+            kind="bench",
             name="edge-many",
             summary="two thousand gateway cores in one process over real MQTT: memory, CPU, do they keep up",
             simulated=True,
@@ -430,6 +438,14 @@ def _edge_hour(request: Request, progress: Progress) -> Raw:
 
     del progress
     return named(run(request.seed, 0.05 if request.small else 1.0), "edge_hour")
+
+
+def _gateway_hour(request: Request, progress: Progress) -> Raw:
+    from ui.bench.gateway_hour import run
+
+    raw = named(run(request.seed, 0.5 if request.small else 60.0, progress=progress), "gateway")
+    # In half a minute it still fills: what it grows by is no leak.
+    return reported(raw, "gateway_rss_growth_mb") if request.small else raw
 
 
 def _edge_physics(request: Request, progress: Progress) -> Raw:

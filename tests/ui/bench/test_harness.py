@@ -279,8 +279,8 @@ def test_outside_of_a_checkout_the_commit_is_unknown(tmp_path: Path) -> None:
 
 def test_all_leaves_the_soaks_out_unless_they_are_named() -> None:
     keys = [each.key for each in selected(None)]
-    assert len(keys) == len(benchmarks()) - 6
-    assert not {"edge-hour", "edge-many", "edge-cut"} & set(keys)
+    assert len(keys) == len(benchmarks()) - 7
+    assert not {"edge-hour", "gateway-hour", "edge-many", "edge-cut"} & set(keys)
     assert not {"eval-agent-embedded", "eval-attacks", "eval-attacks-embedded"} & set(keys)
     assert [each.key for each in selected(" edge-cut, safety ")] == ["safety", "edge-cut"]
     with pytest.raises(BenchmarkError, match="--only: no edge-day; there is: dispatch"):
