@@ -1,4 +1,4 @@
-"""The MCP server, spoken to by the SDK's client in a process of its own and by a raw JSON-RPC client over HTTP."""
+"""The MCP server, spoken to by the SDK's client and by one that knows nothing of the SDK, over stdio and over HTTP."""
 
 import asyncio
 import json
@@ -15,6 +15,7 @@ from mcp import ClientSession, StdioServerParameters, stdio_client
 
 from tests.services import Database
 from tests.ui.api.world import World, world_over
+from tests.ui.mcp.peers import HttpPeer, Peer, PeerError, over_stdio
 from ui.mcp.server import OFFERED
 from ui.ops.ports import free_port
 from ui.ops.secrets import DatabaseRole
@@ -24,6 +25,7 @@ TOOLS = {
     "knowledge_search", "health_battery", "health_replacements", "compare_plans", "explain_rejection", "plan",
     "pv", "outage_risk", "picture",
 }  # fmt: skip
+RAW_VERSIONS = ("2025-06-18", "2025-03-26")  # of the protocol, as clients in use speak it
 GOAL = {
     "objective": "peak_shaving", "feeder_ids": ["feeder-1"], "start": "2026-03-10T17:00:00Z", "duration_min": 60, "why": "over MCP",
 }  # fmt: skip
@@ -83,7 +85,7 @@ async def over_http(env: dict[str, str]) -> AsyncIterator[str]:
 
 
 async def rpc(url: str, token: str, method: str, params: dict[str, Any]) -> httpx.Response:
-    """Send one JSON-RPC request as a client that knows nothing of the SDK."""
+    """Send one JSON-RPC request outside any session."""
     async with httpx.AsyncClient(timeout=60.0) as http:
         return await http.post(
             url,
@@ -162,6 +164,51 @@ async def test_a_raw_client_over_http_needs_a_token_of_the_api(database: Databas
         async with asyncio.timeout(30.0):
             while (await rpc(url, world.tokens["vic"], "tools/list", {})).status_code != 401:
                 await asyncio.sleep(0.2)
+
+
+async def test_a_client_without_the_sdk_shakes_hands_over_http(database: Database, tmp_path: Path) -> None:
+    async with (
+        installation(database, tmp_path) as (world, env),
+        over_http(env) as url,
+        httpx.AsyncClient(timeout=60.0) as http,
+    ):
+        with pytest.raises(httpx.HTTPStatusError, match="401"):
+            await HttpPeer(http=http, url=url, token="nobody").shake_hands(RAW_VERSIONS[0])
+        for version in RAW_VERSIONS:
+            peer = HttpPeer(http=http, url=url, token=world.tokens["vic"])
+            greeted = await peer.shake_hands(version)
+            await conversation(peer, greeted, version)
+
+
+async def test_a_client_without_the_sdk_shakes_hands_over_stdio(database: Database, tmp_path: Path) -> None:
+    async with (
+        installation(database, tmp_path) as (world, env),
+        over_stdio({**env, "CELLWATT_TOKEN": world.tokens["vic"]}) as peer,
+    ):
+        greeted = await peer.shake_hands(RAW_VERSIONS[0])
+        await conversation(peer, greeted, RAW_VERSIONS[0])
+
+
+async def conversation(peer: Peer, greeted: dict[str, Any], version: str) -> None:
+    """Check what a server must say to a client of the protocol, by the protocol's own words."""
+    assert greeted["protocolVersion"] == version
+    assert greeted["serverInfo"]["name"] == "cellwatt"
+    assert "tools" in greeted["capabilities"]
+    assert "people approve and a separate process dispatches" in greeted["instructions"]
+    assert await peer.ask("ping", {}) == {}
+    listed = {tool["name"]: tool for tool in (await peer.ask("tools/list", {}))["tools"]}
+    assert set(listed) == TOOLS
+    assert listed["site_state"]["inputSchema"]["required"] == ["site_id"]
+    assert listed["site_state"]["annotations"]["readOnlyHint"] is True
+    found = await peer.ask("tools/call", {"name": "site_state", "arguments": {"site_id": "site-1"}})
+    assert found.get("isError", False) is False
+    [text] = found["content"]
+    assert text["type"] == "text"
+    assert json.loads(text["text"])["site_id"] == "site-1"
+    wrong = await peer.ask("tools/call", {"name": "site_state", "arguments": {"site_id": "site-99"}})
+    assert wrong["isError"] is True
+    with pytest.raises(PeerError, match="-32601"):
+        await peer.ask("tools/dispatch", {})
 
 
 async def test_an_operators_plan_goes_through_the_api_as_that_person(
