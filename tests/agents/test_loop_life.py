@@ -24,6 +24,7 @@ from tests.agents.test_wakes import an_incident
 from tests.agents.worlds import NOW
 from tests.services import Database
 from tools.anomaly.incident_store import IncidentStore
+from tools.deps import Fleet
 from ui.api.incident_store import IncidentDesk
 from ui.ops.secrets import DatabaseRole
 
@@ -51,6 +52,58 @@ async def test_a_new_incident_wakes_a_cycle_before_its_time(database: Database) 
         bench.clock.at += timedelta(minutes=1)
         await once(loop)
         assert len(cycles(bench)) == 2  # and not again
+
+
+async def test_a_breach_of_a_forecast_wakes_a_cycle(database: Database) -> None:
+    async with bench_over(database) as bench:
+        bench.world.background_high_w = 100_000.0
+        loop = a_loop(bench, every=QUIET)
+        await once(loop)
+        seen = loop.deps.tools.fleet
+
+        async def drawing_more() -> Fleet:
+            fleet = await seen()
+            readings = {
+                name: replace(reading, load_w=2300.0) for name, reading in fleet.state.readings.items()
+            }
+            return replace(fleet, state=replace(fleet.state, readings=readings))
+
+        loop.deps = replace(loop.deps, tools=replace(loop.deps.tools, fleet=drawing_more))
+        bench.clock.at += timedelta(minutes=1)
+        await once(loop)
+        assert cycles(bench)[1:] == ["cycle-20260310T155100"]
+        # Four sites of 2.3 kW where 2.1 kW are the most expected, and two; one cycle for both feeders.
+        assert await request_of(bench, "cycle-20260310T155100") == (
+            "forecast breach on feeder-1: 9.2 kW measured, at most 8.4 kW expected,"
+            " forecast breach on feeder-2: 4.6 kW measured, at most 4.2 kW expected"
+        )
+        bench.clock.at += timedelta(minutes=1)
+        await once(loop)
+        assert len(cycles(bench)) == 2  # the same breach is told again after an hour
+
+
+async def test_a_change_of_mode_wakes_a_cycle(database: Database) -> None:
+    async with bench_over(database) as bench:
+        bench.world.background_high_w = 100_000.0
+        loop = a_loop(bench, every=QUIET)
+        await once(loop)
+        bench.world.mode = OperatingMode.STORM
+        bench.clock.at += timedelta(minutes=1)
+        await once(loop)
+        assert cycles(bench)[1:] == ["cycle-20260310T155100"]
+        assert await request_of(bench, "cycle-20260310T155100") == "the operating mode became storm"
+        [message] = events(bench, "message", "cycle-20260310T155100")
+        assert "The operating mode is storm" in message["text"]
+
+
+async def test_a_request_wakes_a_cycle_in_its_own_thread(database: Database) -> None:
+    async with bench_over(database) as bench:
+        loop = a_loop(bench)  # no timer at all
+        number = say(bench, "look at the fleet now", cycle=True)
+        await once(loop)
+        assert cycles(bench) == []
+        assert [one["chosen"] for one in events(bench, "plan")] == [f"plan-chat-1-{number}-1-deep"]
+        assert await request_of(bench, f"chat-1-{number}") == "look at the fleet now"
 
 
 async def test_a_wake_waits_for_room_and_is_not_lost(database: Database) -> None:

@@ -1,14 +1,19 @@
 """What settings make of the loop's model and budgets."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from agents.model_client import EndpointModel, WithFallback
+from agents.model_client import Endpoint, EndpointModel, WithFallback
 from agents.model_use import Budget, Budgets, Price, WhenReady
 from agents.policy import PolicyPlanner
+from knowledge.document_store import DocumentStore
+from knowledge.documents import Document, DocumentKind
+from telemetry.db import open_async_pool
+from tests.services import Database
 from ui.ops.llm_run import URL
-from ui.processes.loop import budgets_from, chat_model, embedded_model
+from ui.ops.secrets import DatabaseRole
+from ui.processes.loop import Memory, budgets_from, chat_model, embedded_model
 from ui.settings import SettingsError
 
 ADDRESS = {URL: "http://127.0.0.1:4711/v1"}
@@ -40,6 +45,15 @@ async def test_an_endpoint_of_ones_own_comes_first() -> None:
     await model.primary.close()
 
 
+async def test_an_endpoint_has_thirty_seconds_unless_it_is_given_others() -> None:
+    model = chat_model(ENDPOINT)
+    assert isinstance(model, WithFallback)
+    assert isinstance(model.primary, EndpointModel)
+    assert model.timeout == timedelta(seconds=30)
+    assert Endpoint(base_url="u", api_key="k", model="m").timeout == timedelta(seconds=30)
+    await model.primary.close()
+
+
 def test_without_any_model_the_policy_planner_decides() -> None:
     assert isinstance(chat_model({}), PolicyPlanner)
 
@@ -56,3 +70,15 @@ def test_budgets_and_prices_come_from_the_environment() -> None:
     for wrong in ("-1", "many", "inf"):
         with pytest.raises(SettingsError, match="CELLWATT_TOKENS_PER_DAY"):
             budgets_from({"CELLWATT_TOKENS_PER_DAY": wrong})
+
+
+async def test_what_happened_is_kept_although_the_embedder_does_not_answer(database: Database) -> None:
+    pool = await open_async_pool(database.dsn(DatabaseRole.LOOP), application_name="test")
+    memory = Memory(pool, {"EMBEDDINGS_BASE_URL": "http://127.0.0.1:9/v1", "EMBEDDINGS_MODEL": "m"})
+    at = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
+    page = Document(
+        document_id="decision/plan-1", title="Peak shaving", kind=DocumentKind.DECISION, text="It was declined.", sources=("s",)
+    )  # fmt: skip
+    await memory.remember([page], at)
+    assert set(await DocumentStore(pool).hashes()) == {"decision/plan-1"}
+    await pool.close()
