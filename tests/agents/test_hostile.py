@@ -138,6 +138,15 @@ async def test_orders_in_texts_change_nothing_even_when_the_model_obeys(database
     assert sum(one.obeyed for one in outcomes) >= 12  # the stub did obey: what held was not its good will
 
 
+async def test_the_policy_planner_repeats_no_orders_as_its_own_words(database: Database) -> None:
+    chosen = [one for one in attacks() if one.place == "alarm"][
+        ::8
+    ]  # ten: what is read of a site is told of it
+    outcomes = await siege(database.dsn, chosen, PolicyPlanner)
+    assert len(outcomes) == 10
+    held(outcomes)
+
+
 @pytest.mark.proof
 async def test_five_hundred_and_sixty_attacks_change_nothing(database: Database) -> None:
     outcomes = await siege(database.dsn, list(attacks()), Obeying)
