@@ -28,6 +28,7 @@ class Up:
                 [sys.executable, "-m", "ui.cli", "up", "--state-dir", str(state_dir)],
                 stdout=out,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,
                 env={**os.environ, "CELLWATT_CYCLE_MINUTES": "1440", "LLM": "none", **env},
             )
         self.started_s = time.monotonic()

@@ -103,11 +103,14 @@ def test_an_operators_request_is_planned_approved_by_a_person_and_taken_by_the_s
     assert len(after["commands"]) == after["sites"] >= 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_however_the_parent_ends_nothing_is_left(scenario: Scenario, up: Up, number: signal.Signals) -> None:
     ended = up if up.process.poll() is None else Up(scenario.state_dir)
     ended.wait_ready()
-    ended.process.send_signal(number)
+    if number is signal.SIGINT:
+        os.killpg(ended.process.pid, number)  # as a terminal does: all that are in the foreground
+    else:
+        ended.process.send_signal(number)
     assert ended.process.wait(timeout=30) in {0, -number}
     ended.wait_gone()
 
