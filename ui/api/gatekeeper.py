@@ -35,7 +35,14 @@ OPEN = frozenset(
         ("POST", "/v1/oidc/session"),
     }
 )
-OPEN_FILES = ("/m/style.css", "/m/manifest.webmanifest", "/m/icon.svg")  # the look of the login page, no data
+# the look of the login page, no data
+OPEN_FILES = (
+    "/m/style.css",
+    "/m/manifest.webmanifest",
+    "/m/icon.svg",
+    "/m/icon-192.png",
+    "/m/icon-512.png",
+)
 UPLOAD = "/v1/telemetry"
 LIBRARY = "/v1/knowledge/documents"
 _MOST_REMEMBERED = 5_000

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from ui.api.access import Once, ServicesHere
 from ui.api.phone_pages import Visitor
+from ui.api.phone_texts import TEXTS, words
 from ui.api.problems import ApiError
 from ui.api.roles import Principal, PrincipalKind, Role
 from ui.api.schemas import Schema
@@ -31,7 +32,7 @@ async def user_of(request: Request) -> Principal:
     """
     caller: Principal | None = request.scope["state"]["principal"]
     if caller is None or caller.kind is not PrincipalKind.USER:
-        raise ApiError(HTTPStatus.FORBIDDEN, "this page is for people")
+        raise ApiError(HTTPStatus.FORBIDDEN, TEXTS["for_people"])
     return caller
 
 
@@ -47,7 +48,7 @@ async def form_of(request: Request, services: ServicesHere) -> Mapping[str, str]
     form = await plain_form(request)
     caller = await user_of(request)
     if not hmac.compare_digest(form.get("csrf", ""), csrf_of(services, caller)):
-        raise ApiError(HTTPStatus.FORBIDDEN, "the form is not this session's; go back and try again")
+        raise ApiError(HTTPStatus.FORBIDDEN, TEXTS["other_session"])
     return form
 
 
@@ -59,11 +60,11 @@ async def plain_form(request: Request) -> Mapping[str, str]:
     """
     origin = request.headers.get("origin", "")
     if origin and urlsplit(origin).netloc != request.headers.get("host", ""):
-        raise ApiError(HTTPStatus.FORBIDDEN, "the form came from another page")
+        raise ApiError(HTTPStatus.FORBIDDEN, TEXTS["other_page"])
     try:
         return dict(parse_qsl((await request.body()).decode(), max_num_fields=20, keep_blank_values=True))
     except ValueError as error:
-        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "the form cannot be read") from error
+        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, TEXTS["unreadable"]) from error
 
 
 Form = Annotated[Mapping[str, str], Depends(form_of)]
@@ -92,7 +93,7 @@ async def once_of(request: Request, services: ServicesHere, caller: Here, form: 
     """
     key = form.get("once", "")
     if not _KEY.fullmatch(key):
-        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "the form cannot be read; go back and try again")
+        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, TEXTS["unreadable"])
     return Once(services=services, caller=caller, key=key, path=f"POST {request.url.path}")
 
 
@@ -109,7 +110,9 @@ def read(kind: type[SchemaT], form: Mapping[str, str], *names: str) -> SchemaT:
         return kind.model_validate({name: form[name] for name in names if name in form})
     except ValidationError as error:
         first = error.errors()[0]
-        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, f"{first['loc'][0]}: {first['msg']}") from error
+        raise ApiError(
+            HTTPStatus.UNPROCESSABLE_ENTITY, words("field_wrong", field=first["loc"][0], why=first["msg"])
+        ) from error
 
 
 class Said(Schema):

@@ -10,7 +10,9 @@ from zoneinfo import ZoneInfo
 
 from fastapi.responses import HTMLResponse
 
-from ui.api.schemas import PlanLine, PlanOut
+from ui.api.phone_icon import SIZES
+from ui.api.phone_texts import TEXTS, words
+from ui.api.schemas import PlanFeederEffect, PlanLine, PlanOut
 
 CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self'; manifest-src 'self'; form-action 'self';"
@@ -18,20 +20,28 @@ CSP = (
 )
 MANIFEST = json.dumps(
     {
-        "name": "CellWatt approvals",
-        "short_name": "CellWatt",
+        "id": "/m",
+        "name": TEXTS["app_name"],
+        "short_name": TEXTS["app"],
         "start_url": "/m",
         "scope": "/m",
         "display": "standalone",
         "background_color": "#ffffff",
         "theme_color": "#0b5394",
-        "icons": [{"src": "/m/icon.svg", "sizes": "any", "type": "image/svg+xml"}],
+        "icons": [
+            *(
+                {
+                    "src": f"/m/icon-{side}.png",
+                    "sizes": f"{side}x{side}",
+                    "type": "image/png",
+                    "purpose": purpose,
+                }
+                for side in SIZES
+                for purpose in ("any", "maskable")
+            ),
+            {"src": "/m/icon.svg", "sizes": "any", "type": "image/svg+xml"},
+        ],
     }
-)
-ICON = (
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 64"><rect width="64" height="64" rx="12" fill="#0b5394"/>'
-    '<rect x="12" y="20" width="36" height="26" rx="4" fill="none" stroke="#fff" stroke-width="4"/>'
-    '<rect x="50" y="28" width="5" height="10" fill="#fff"/><path d="M32 23l-9 12h7l-2 9 10-13h-7z" fill="#fff"/></svg>'
 )
 STYLE = """\
 :root { color-scheme: light dark; --line: #c4c9d0; --quiet: #55606d; --go: #0b5394; --no: #9c2a10; --warn: #7a4d00; }
@@ -59,32 +69,6 @@ h3 { font-size: 1rem; margin: 0; overflow-wrap: anywhere; } nav ul { padding-lef
 form.inline button { width: auto; background: none; color: inherit; border: 1px solid var(--line); margin: 0; min-height: 44px; }
 .told { border-left: 5px solid var(--go); padding: 10px 12px; margin: 12px 0; } .told.bad { border-color: var(--no); }
 """
-TEXTS = {
-    "login": "Log in",
-    "name": "Name",
-    "password": "Password",
-    "logout": "Log out",
-    "plans": "Plans to decide",
-    "none": "No plan waits for a decision.",
-    "stop": "Stop for all",
-    "stop_lead": "Every site returns to float and every plan under way ends, until somebody clears the stop.",
-    "stopped": "The fleet is stopped.",
-    "approve": "Approve",
-    "approve_check": "I have looked at the window, the power and the reserve",
-    "decline": "Decline",
-    "reason": "Why",
-    "back": "Back to the list",
-    "sign_in": "Sign in with {label}",
-    "not_in": "You are not signed in",
-    "to_login": "Back to the login",
-    "to_console": "Back to the console",
-    "simulated": "simulated",
-    "approved": "Your yes is recorded.",
-    "declined": "Your no is recorded.",
-    "stop_done": "The stop is sent to every site.",
-    "stop_refused": "The control process refused the stop.",
-    "stop_pending": "The stop is ordered; the control process has not answered yet.",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,16 +86,16 @@ def page(title: str, body: str, visitor: Visitor | None = None) -> str:
     head = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)} · CellWatt</title>"
+        f"<title>{escape(title)} · {TEXTS['app']}</title>"
         '<link rel="stylesheet" href="/m/style.css"><link rel="manifest" href="/m/manifest.webmanifest">'
-        '<link rel="icon" href="/m/icon.svg"><meta name="theme-color" content="#0b5394"></head><body>'
+        '<link rel="icon" href="/m/icon.svg"><link rel="apple-touch-icon" href="/m/icon-192.png"><meta name="theme-color" content="#0b5394"></head><body>'
     )
     leave = (
         ""
         if visitor is None
         else _form("/m/logout", visitor, f"<button>{TEXTS['logout']}</button>", css="inline")
     )
-    top = f'<header><h1><a href="/m">CellWatt</a></h1>{leave}</header>'
+    top = f'<header><h1><a href="/m">{TEXTS["app"]}</a></h1>{leave}</header>'
     return f"{head}{top}<main>{body}</main></body></html>"
 
 
@@ -134,8 +118,8 @@ def login_page(refused: str = "", following: str = "", provider: str = "") -> st
         f"<button>{TEXTS['login']}</button></form>"
     )
     if provider:
-        words = escape(TEXTS["sign_in"].format(label=provider))
-        body += f'<a class="card" href="/v1/oidc/start"><strong>{words}</strong></a>'
+        offer = escape(words("sign_in", label=provider))
+        body += f'<a class="card" href="/v1/oidc/start"><strong>{offer}</strong></a>'
     return page(TEXTS["login"], body)
 
 
@@ -147,9 +131,9 @@ def refused_page(why: str, *, back: str) -> str:
     return page(TEXTS["not_in"], body)
 
 
-def told(words: str, *, bad: bool = False) -> str:
+def told(said: str, *, bad: bool = False) -> str:
     """Return what has just happened, or nothing."""
-    return f'<p class="told{" bad" if bad else ""}" role="status">{escape(words)}</p>' if words else ""
+    return f'<p class="told{" bad" if bad else ""}" role="status">{escape(said)}</p>' if said else ""
 
 
 def list_page(
@@ -157,7 +141,7 @@ def list_page(
 ) -> str:
     """Return the plans that wait for a decision, and the stop."""
     cards = "".join(
-        f'<a class="card" href="/m/plans/{escape(one.plan_id)}"><div class="row"><h2>{escape(_words(one.objective))}</h2>'
+        f'<a class="card" href="/m/plans/{escape(one.plan_id)}"><div class="row"><h2>{escape(_title(one.objective))}</h2>'
         f'<span class="quiet">{escape(one.status)}</span></div>{_span(one.window_start, one.window_end, zone)}'
         f'<div class="quiet">{_count(one.sites)} · {escape(one.plan_id)}</div></a>'
         for one in lines
@@ -178,29 +162,24 @@ def list_page(
 
 def plan_page(plan: PlanOut, visitor: Visitor, zone: ZoneInfo, *, said: str = "", bad: bool = False) -> str:
     """Return a plan's card with the decisions that are open to this person."""
-    real = plan.sites - plan.simulated_sites
-    kind = f"all {TEXTS['simulated']}" if real == 0 else f"{real} real"
     rows = [
-        ("Power", way(plan)),
-        ("Energy", _energy(plan)),
-        ("Sites", f"{plan.sites}, {kind}"),
-        ("Reserve left", f"at least {plan.reserve_margin_h:.1f} h above what must be kept"),
-        ("Cost", f"{_money(plan)} · {plan.cycles:.2f} cycles"),
-        ("Who decides", _who(plan)),
-        *(
-            (f"Feeder {one.feeder_id}", _feeder(one.peak_without_w, one.peak_with_w, one.limit_w))
-            for one in plan.feeders
-        ),
+        (TEXTS["power"], way(plan)),
+        (TEXTS["energy"], _energy(plan)),
+        (TEXTS["sites"], _sites(plan)),
+        (TEXTS["reserve"], words("reserve_left", hours=plan.reserve_margin_h)),
+        (TEXTS["cost"], words("cost_is", money=_money(plan), cycles=plan.cycles)),
+        (TEXTS["who"], _who(plan)),
+        *((words("feeder", feeder=one.feeder_id), _feeder(one)) for one in plan.feeders),
     ]
     facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows)
     why = f'<p class="quiet">{escape(plan.objective_text)}</p>' if plan.objective_text else ""
     body = (
-        f'{told(said, bad=bad)}<article class="card"><div class="row"><h2>{escape(_words(plan.objective))}</h2>'
+        f'{told(said, bad=bad)}<article class="card"><div class="row"><h2>{escape(_title(plan.objective))}</h2>'
         f'<span class="quiet">{escape(plan.status)}</span></div>{_span(plan.window_start, plan.window_end, zone)}'
         f'{why}<dl>{facts}</dl><p class="quiet">{escape(plan.plan_id)}</p></article>'
         f'{_decisions(plan, visitor)}<p><a href="/m">{TEXTS["back"]}</a></p>'
     )
-    return page(_words(plan.objective), body, visitor)
+    return page(_title(plan.objective), body, visitor)
 
 
 def incident_page(
@@ -222,35 +201,42 @@ def incident_page(
 
 def way(plan: PlanOut) -> str:
     """Return which way the batteries go and how strongly at most, in words rather than by sign."""
-    gives = f"batteries give up to {plan.peak_discharge_w / 1e3:.1f} kW"
-    takes = f"batteries take up to {plan.peak_charge_w / 1e3:.1f} kW"
-    words = {"discharge": gives, "charge": takes, "charge and discharge": f"{gives} and {takes}"}
-    return words.get(plan.direction, "batteries rest")
+    gives = words("gives", kw=plan.peak_discharge_w / 1e3)
+    takes = words("takes", kw=plan.peak_charge_w / 1e3)
+    told = {
+        "discharge": gives,
+        "charge": takes,
+        "charge and discharge": words("both", gives=gives, takes=takes),
+    }
+    return told.get(plan.direction, TEXTS["rests"])
 
 
 def _energy(plan: PlanOut) -> str:
-    parts = [(plan.discharge_wh, "out"), (plan.charge_wh, "in")]
-    return ", ".join(f"{wh / 1e3:.1f} kWh {word}" for wh, word in parts if wh) or "none"
+    parts = [("out", plan.discharge_wh), ("in", plan.charge_wh)]
+    return ", ".join(words(way_, kwh=wh / 1e3) for way_, wh in parts if wh) or TEXTS["no_energy"]
 
 
 def _money(plan: PlanOut) -> str:
-    return "not known" if plan.money is None else f"{plan.money.total:.2f} {plan.money.currency}"
+    if plan.money is None:
+        return TEXTS["no_money"]
+    return words("money", total=plan.money.total, currency=plan.money.currency)
 
 
 def _who(plan: PlanOut) -> str:
-    tiers = {
-        None: "nobody may",
-        "automatic": "the policy",
-        "one_person": "one person",
-        "two_persons": "two persons",
-    }
     so_far = ", ".join(one.approver for one in plan.approvals if one.counts)
-    missing = f", {plan.approvals_missing} more needed" if plan.approvals_missing else ""
-    return f"{tiers[plan.tier]}{missing}" + (f"; yes from {so_far}" if so_far else "")
+    missing = words("more_needed", missing=plan.approvals_missing) if plan.approvals_missing else ""
+    said = words("yes_from", names=so_far) if so_far else ""
+    return TEXTS[f"tier_{plan.tier or 'none'}"] + missing + said
 
 
-def _feeder(without_w: float, with_w: float, limit_w: float) -> str:
-    return f"{without_w / 1e3:.0f} → {with_w / 1e3:.0f} kW of {limit_w / 1e3:.0f} kW"
+def _sites(plan: PlanOut) -> str:
+    real = plan.sites - plan.simulated_sites
+    return words("some_real" if real else "all_simulated", sites=plan.sites, real=real)
+
+
+def _feeder(one: PlanFeederEffect) -> str:
+    kw = {"without": one.peak_without_w, "with_": one.peak_with_w, "limit": one.limit_w}
+    return words("feeder_is", **{name: value / 1e3 for name, value in kw.items()})
 
 
 def _decisions(plan: PlanOut, visitor: Visitor) -> str:
@@ -264,8 +250,8 @@ def _decisions(plan: PlanOut, visitor: Visitor) -> str:
     )
     no = f'{_reason("decline")}<button class="no">{TEXTS["decline"]}</button>'
     return (
-        f'<details><summary>{TEXTS["approve"]} …</summary><div class="card">{_form(f"{where}/approve", visitor, yes)}</div>'
-        f'</details><details><summary>{TEXTS["decline"]} …</summary><div class="card">'
+        f'<details><summary>{words("more", what=TEXTS["approve"])}</summary><div class="card">{_form(f"{where}/approve", visitor, yes)}</div>'
+        f'</details><details><summary>{words("more", what=TEXTS["decline"])}</summary><div class="card">'
         f"{_form(f'{where}/decline', visitor, no)}</div></details>"
     )
 
@@ -290,8 +276,8 @@ def _span(start: datetime, end: datetime, zone: ZoneInfo) -> str:
 
 
 def _count(sites: int) -> str:
-    return f"{sites} site" if sites == 1 else f"{sites} sites"
+    return words("one_site" if sites == 1 else "many_sites", sites=sites)
 
 
-def _words(name: str) -> str:
+def _title(name: str) -> str:
     return name.replace("_", " ").capitalize()

@@ -188,6 +188,14 @@ async def test_it_installs_as_an_app_and_logs_out(phone: Phone) -> None:
     manifest = await phone.http.get("/m/manifest.webmanifest")
     assert (manifest.json()["start_url"], manifest.json()["display"]) == ("/m", "standalone")
     assert (await phone.http.get("/m/icon.svg")).headers["content-type"] == "image/svg+xml"
+    icons = [one for one in manifest.json()["icons"] if one["type"] == "image/png"]
+    assert {one["sizes"] for one in icons} == {"192x192", "512x512"}
+    for one in icons:
+        answer = await phone.http.get(one["src"])
+        side = one["sizes"].partition("x")[0]
+        # A PNG says its width in bytes 16 to 19.
+        assert (answer.status_code, int.from_bytes(answer.content[16:20])) == (200, int(side))
+    assert '<link rel="apple-touch-icon" href="/m/icon-192.png">' in (await phone.http.get("/m/login")).text
     await phone.log_in("ann")
     assert (await phone.send("/m", "/m/logout")).headers["location"] == "/m/login"
     assert (await phone.http.get("/m")).status_code == 303
@@ -215,11 +223,15 @@ async def test_the_documentation_takes_a_login_and_names_every_operation(world: 
 
 
 async def test_a_message_leads_to_the_incident_and_what_it_rests_on(world: World, phone: Phone) -> None:
-    await IncidentStore(world.services.pool).put([replace(INCIDENT, site_id=SiteId("<b>site</b>"))])
+    told = replace(INCIDENT.history[0], why="<img src=//evil.example>")
+    evidence = {**INCIDENT.evidence, "detector": "![x](//evil.example) <i>"}
+    odd = replace(INCIDENT, site_id=SiteId("<b>site</b>"), history=(told,), evidence=evidence)
+    await IncidentStore(world.services.pool).put([odd])
     await phone.log_in("ann")
     answer = await phone.http.get(f"/m/incidents/{INCIDENT.incident_id}")
     assert answer.status_code == 200
     assert "bus_v: 49.7 where 51.2 was expected." in answer.text
-    assert "detector: battery_voltage" in answer.text
-    assert "<b>site</b>" not in answer.text
+    for markup in ("<b>site</b>", "<img", "<i>"):
+        assert markup not in answer.text
+    assert "&lt;img src=//evil.example&gt;" in answer.text
     assert (await phone.http.get("/m/incidents/none")).status_code == 404

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from playwright.async_api import Page, async_playwright
@@ -30,7 +31,7 @@ async def approve(page: Page, url: str) -> None:
     await page.wait_for_selector("text=Your yes is recorded.")
 
 
-async def test_a_thumb_approves_at_390_px(own_world: World) -> None:
+async def test_a_thumb_approves_at_390_px(own_world: World, tmp_path: Path) -> None:
     chromium = shutil.which("chromium")
     if chromium is None:
         service_absent("there is no chromium")
@@ -41,8 +42,14 @@ async def test_a_thumb_approves_at_390_px(own_world: World) -> None:
         await asyncio.wait_for(ready.wait(), SOON)
         try:
             async with asyncio.timeout(SOON), async_playwright() as playwright:
-                browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-                page = await browser.new_page(viewport={"width": 390, "height": 844})
+                # A profile of its own, since nothing is installed from a private window.
+                browser = await playwright.chromium.launch_persistent_context(
+                    tmp_path / "profile",
+                    executable_path=chromium,
+                    args=["--no-sandbox"],
+                    viewport={"width": 390, "height": 844},
+                )
+                page = await browser.new_page()
                 told: list[str] = []
                 page.on(
                     "console", lambda message: told.append(message.text) if message.type == "error" else None
@@ -52,6 +59,10 @@ async def test_a_thumb_approves_at_390_px(own_world: World) -> None:
                 small = "[...document.querySelectorAll('button, summary')].filter(e => e.offsetHeight && e.offsetHeight < 44).length"
                 assert await page.evaluate(small) == 0
                 assert told == []
+                devtools = await browser.new_cdp_session(page)
+                found = await devtools.send("Page.getAppManifest")
+                assert (found["url"].endswith("/m/manifest.webmanifest"), found["errors"]) == (True, [])
+                assert (await devtools.send("Page.getInstallabilityErrors"))["installabilityErrors"] == []
                 await browser.close()
         finally:
             serving.cancel()

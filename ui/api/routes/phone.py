@@ -1,8 +1,9 @@
 """`/m`: decide on a plan, or stop the fleet, from a phone. Pages and forms without a script; a cookie holds the session."""
 
+import asyncio
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Path, Query, Request
@@ -14,11 +15,10 @@ from tools.notify.occasion import evidence_lines, in_words
 from ui.api.access import ServicesHere, person
 from ui.api.gatekeeper import COOKIE
 from ui.api.phone_forms import ByForm, Form, Here, Said, act_once, plain_form, read, visitor_of
+from ui.api.phone_icon import SVG, png
 from ui.api.phone_pages import (
-    ICON,
     MANIFEST,
     STYLE,
-    TEXTS,
     html,
     incident_page,
     list_page,
@@ -27,6 +27,7 @@ from ui.api.phone_pages import (
     plan_page,
     told,
 )
+from ui.api.phone_texts import TEXTS, words
 from ui.api.plan_view import line_of
 from ui.api.problems import ApiError
 from ui.api.roles import Principal, Role
@@ -58,7 +59,13 @@ async def style() -> Response:
 @router.get("/icon.svg")
 async def icon() -> Response:
     """Give the icon."""
-    return Response(ICON, media_type="image/svg+xml", headers=_FOR_EVER)
+    return Response(SVG, media_type="image/svg+xml", headers=_FOR_EVER)
+
+
+@router.get("/icon-{side}.png")
+async def icon_png(side: Literal["192", "512"]) -> Response:
+    """Give the icon as a home screen takes it."""
+    return Response(await asyncio.to_thread(png, int(side)), media_type="image/png", headers=_FOR_EVER)
 
 
 @router.get("/manifest.webmanifest")
@@ -133,7 +140,7 @@ async def _card(
         plan = await plan_out(services, plan_id, caller)
     except ApiError as error:
         return html(
-            page("CellWatt", told(error.detail, bad=True), visitor_of(services, caller)), error.status
+            page(TEXTS["app"], told(error.detail, bad=True), visitor_of(services, caller)), error.status
         )
     bad = status != HTTPStatus.OK
     zone = await zone_of(services)
@@ -152,10 +159,10 @@ async def incident(incident_id: Annotated[Name, Path()], services: ServicesHere,
     visitor = visitor_of(services, caller)
     found = await IncidentStore(services.pool).fetch(incident_id)
     if found is None:
-        return html(page("CellWatt", told("no such incident", bad=True), visitor), HTTPStatus.NOT_FOUND)
+        return html(page(TEXTS["app"], told(TEXTS["no_incident"], bad=True), visitor), HTTPStatus.NOT_FOUND)
     content = incident_page(
-        title=f"{found.severity.value}: {in_words(found.kind)} at {found.site_id}",
-        lines=[f"{found.state.value}.", *evidence_lines(found)],
+        title=words("incident", severity=found.severity.value, kind=in_words(found.kind), site=found.site_id),
+        lines=[words("incident_state", state=found.state.value), *evidence_lines(found)],
         history=[(one.at, one.who, one.why) for one in found.history],
         visitor=visitor,
         zone=await zone_of(services),
@@ -165,14 +172,12 @@ async def incident(incident_id: Annotated[Name, Path()], services: ServicesHere,
 
 def _ticked(form: Mapping[str, str]) -> None:
     if form.get("seen") != "yes":
-        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "tick the box first")
+        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, TEXTS["tick_first"])
 
 
 def _need(caller: Principal, role: Role) -> None:
     if not caller.role.reaches(role):
-        raise ApiError(
-            HTTPStatus.FORBIDDEN, f"this takes the role {role.value}; yours is {caller.role.value}"
-        )
+        raise ApiError(HTTPStatus.FORBIDDEN, words("needs_role", needed=role.value, own=caller.role.value))
 
 
 @router.post("/plans/{plan_id}/approve")
@@ -228,6 +233,6 @@ async def stop(services: ServicesHere, caller: Here, form: Form, once: ByForm) -
         said = await act_once(once, asked, act)
     except ApiError as error:
         return html(
-            page("CellWatt", told(error.detail, bad=True), visitor_of(services, caller)), error.status
+            page(TEXTS["app"], told(error.detail, bad=True), visitor_of(services, caller)), error.status
         )
     return await _list(services, caller, said)
