@@ -95,4 +95,4 @@ def _forecast(desk: Desk, result: Doc) -> go.Figure | None:
         return None  # the answer itself is worth reading all the same
     if not same_forecast(result, forecast["made_at"]):
         return None
-    return site_forecast_figure(forecast, desk.zone, "PV" if sun else texts.CHART_LOAD)
+    return site_forecast_figure(forecast, desk.zone, texts.CHART_PV if sun else texts.CHART_LOAD)

@@ -19,7 +19,7 @@ from ui.console.charts import (
     VERMILLION,
     blank,
 )
-from ui.console.formats import MOST_AUTONOMY_H, hours, percent
+from ui.console.formats import MOST_AUTONOMY_H, hours, named, percent
 
 _LABELLED = 30
 _MANY = 1500
@@ -51,8 +51,8 @@ def site_rows(sites: Sequence[Doc], state: str | None = None) -> list[dict[str, 
         {
             "site_id": one["site_id"],
             "name": one["name"],
-            "state": state_of(one),
-            "mode": one["mode"],
+            "state": named(texts.STATE, state_of(one)),
+            "mode": named(texts.MODES, one["mode"]),
             "feeder_id": one["feeder_id"],
             "load_kw": _kilo(one["load_w"]),
             "battery_kw": _kilo(one["battery_w"]),
@@ -94,7 +94,7 @@ def map_figure(sites: Sequence[Doc], height: int = 380) -> go.Figure:
                 customdata=[one["site_id"] for one in here],
                 hovertext=[hover_of(one) for one in here],
                 hoverinfo="text",
-                name=f"{state} ({len(here)})",
+                name=f"{named(texts.STATE, state)} ({len(here)})",
                 marker={
                     "color": STATE_COLOURS.get(state, GREY),
                     "symbol": STATE_SYMBOLS.get(state, "circle"),
@@ -115,8 +115,12 @@ def hover_of(site: Doc) -> str:
     """Return what a site says about itself when pointed at."""
     lines = [
         f"<b>{site['site_id']}</b> {site['name']}",
-        f"{state_of(site)}, {site['mode']}",
-        f"SoC {percent(site['soc_frac'])}, backup {hours(site['autonomy_h'])}, above reserve {hours(site['margin_h'])}",
+        texts.SITE_POINT_STATE.format(
+            state=named(texts.STATE, state_of(site)), mode=named(texts.MODES, site["mode"])
+        ),
+        texts.SITE_POINT.format(
+            soc=percent(site["soc_frac"]), backup=hours(site["autonomy_h"]), margin=hours(site["margin_h"])
+        ),
     ]
     if site["simulated"]:
         lines.append(texts.SIMULATED)
@@ -203,7 +207,9 @@ def worst_figure(sites: Sequence[Doc]) -> go.Figure | None:
         go.Bar(
             y=[one["site_id"] for one in found], x=[one["margin_h"] for one in found], orientation="h",
             marker={"color": [VERMILLION if one["margin_h"] < 0.0 else ORANGE if one["margin_h"] < 1.0 else GREEN for one in found]},
-            customdata=[f"backup {hours(one['autonomy_h'])}, must keep {hours(one['reserve_h'])}" for one in found],
+            customdata=[
+                texts.CHART_MARGIN_OF.format(backup=hours(one["autonomy_h"]), reserve=hours(one["reserve_h"])) for one in found
+            ],
             hovertemplate=texts.CHART_MARGIN_POINT.format(site="%{y}", hours="%{x:.2f}") + "<br>%{customdata}<extra></extra>",
         )
     )  # fmt: skip

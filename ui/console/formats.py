@@ -75,7 +75,7 @@ def ago(value: datetime | str | None, now: datetime) -> str:
     if at is None:
         return NOTHING
     seconds = (now - at).total_seconds()
-    return f"{duration(timedelta(seconds=max(0.0, seconds)))} ago"
+    return texts.AGO.format(length=duration(timedelta(seconds=max(0.0, seconds))))
 
 
 def duration(length: timedelta) -> str:
@@ -90,6 +90,11 @@ def duration(length: timedelta) -> str:
 def words(name: str) -> str:
     """Return a name of the API as words: `two_persons` is two persons."""
     return name.replace("_", " ")
+
+
+def named(names: Mapping[str, str], word: str) -> str:
+    """Return a word of the API in the reader's language; one that is not known there as it is."""
+    return names.get(word, words(word))
 
 
 def now_of(fleet: Mapping[str, Any] | None) -> datetime:
@@ -109,7 +114,7 @@ def countdown(seconds: float) -> str:
     """Return how long until something: days and hours, hours and minutes, or minutes; `now` below one minute."""
     minutes = int(seconds // 60)
     if minutes < 1:
-        return texts.ALERTS_NOW
+        return texts.NOW
     days, hours_left = divmod(minutes // 60, 24)
     if days:
         return f"{days} d {hours_left} h"

@@ -7,7 +7,7 @@ import streamlit as st
 from ui.console import texts
 from ui.console.api_client import Doc
 from ui.console.desk import Desk, attempt, order_in_words, problems_shown, show_said, stand_up
-from ui.console.formats import words
+from ui.console.formats import named
 
 _LEAST_REASON = 3
 _LOOK_EVERY_S = 3
@@ -50,7 +50,9 @@ def _standing(desk: Desk, fleet: Doc | None) -> None:
         st.badge(simulated_words(fleet), icon=":material/science:", color="violet")
     if fleet["mode"] and fleet["mode"]["mode"] != "normal":
         st.badge(
-            texts.MODE.format(mode=fleet["mode"]["mode"]), icon=":material/thunderstorm:", color="orange"
+            texts.MODE.format(mode=named(texts.OPERATING_MODES, fleet["mode"]["mode"])),
+            icon=":material/thunderstorm:",
+            color="orange",
         )
 
 
@@ -101,12 +103,12 @@ def good_reason(reason: str) -> bool:
 def show_sidebar(desk: Desk) -> None:
     """Draw who sits here, in which time zone, and what is simulated."""
     with st.sidebar:
-        st.caption(texts.WHO.format(name=desk.name, role=desk.role))
+        st.caption(texts.WHO.format(name=desk.name, role=named(texts.ROLE, desk.role)))
         st.caption(texts.TIMES_IN.format(zone=desk.zone.key))
         with problems_shown():
             fleet = desk.fleet()
             if fleet["mode"]:
-                st.caption(texts.MODE.format(mode=words(fleet["mode"]["mode"])))
+                st.caption(texts.MODE.format(mode=named(texts.OPERATING_MODES, fleet["mode"]["mode"])))
         if st.button(texts.LOG_OUT, icon=":material/logout:"):
             with problems_shown():
                 desk.api.act("DELETE", "/v1/session")

@@ -10,7 +10,7 @@ from ui.console.api_client import Doc
 from ui.console.asking import ask
 from ui.console.charts import QUIET
 from ui.console.desk import Desk, attempt, go_to
-from ui.console.formats import harmless, kilo, percent, plain, span, words
+from ui.console.formats import harmless, kilo, named, percent, plain, span, words
 from ui.console.header import good_reason, reason_asked
 from ui.console.plan_change import CHANGEABLE
 from ui.console.plan_charts import curve_figure, curves_of, effect_figure
@@ -51,8 +51,8 @@ def curves_in_words(plan: Doc) -> str:
 
 def _head(plan: Doc) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{words(plan['objective']).capitalize()}**", width="content")
-        st.badge(plan["status"], color=_COLOURS.get(plan["status"], "gray"))
+        st.markdown(f"**{named(texts.OBJECTIVE_KINDS, plan['objective']).capitalize()}**", width="content")
+        st.badge(named(texts.STATUS, plan["status"]), color=_COLOURS.get(plan["status"], "gray"))
         if plan["simulated_sites"]:
             shown = texts.PLAN_SIMULATED.format(count=plan["simulated_sites"], sites=plan["sites"])
             st.badge(shown, icon=":material/science:", color="violet")
@@ -143,7 +143,7 @@ def _approval(desk: Desk, plan: Doc, key: str) -> None:
         counted = "" if one["counts"] else texts.PLAN_NOT_COUNTED
         st.caption(texts.PLAN_APPROVED_BY.format(who=one["approver"], counted=counted))
     for one in plan["declines"]:
-        st.caption(texts.PLAN_DECLINED_BY.format(who=one["who"], reason=one["reason"]))
+        st.caption(texts.PLAN_DECLINED_BY.format(who=one["who"], reason=harmless(one["reason"])))
     if plan["status"] not in _OPEN:
         return
     if plan["approvals_missing"]:

@@ -22,7 +22,7 @@ from ui.console.charts import (
     faint,
     mark,
 )
-from ui.console.formats import local, span
+from ui.console.formats import local, named, span
 
 STEP = timedelta(minutes=15)
 _MOST_CURVES = 8
@@ -124,8 +124,8 @@ def delivery_figure(delivery: Doc, zone: ZoneInfo) -> go.Figure | None:
     at = [datetime.fromisoformat(one["start"]).astimezone(zone) for one in quarters]
     figure = blank(260, unit="kWh")
     for key, label, colour in (
-        ("commanded_measured_wh", "commanded", SKY),
-        ("delivered_wh", "delivered", BLUE),
+        ("commanded_measured_wh", texts.CHART_COMMANDED, SKY),
+        ("delivered_wh", texts.CHART_DELIVERED, BLUE),
     ):
         figure.add_trace(
             go.Bar(
@@ -155,7 +155,7 @@ def timeline_figure(plans: Sequence[Doc], now: datetime, zone: ZoneInfo) -> go.F
                 base=[local(one["window_start"], zone) for one in here],
                 x=[_length_ms(one) for one in here],
                 orientation="h",
-                name=status,
+                name=named(texts.STATUS, status),
                 marker={"color": STATUS_COLOURS.get(status, GREY)},
                 customdata=[span(one["window_start"], one["window_end"], zone) for one in here],
                 hovertemplate="%{y}<br>%{customdata}",
@@ -167,7 +167,7 @@ def timeline_figure(plans: Sequence[Doc], now: datetime, zone: ZoneInfo) -> go.F
         title=None, autorange="reversed", type="category", categoryorder="array",
         categoryarray=[short(one["plan_id"]) for one in plans],
     )  # fmt: skip
-    mark(figure, now.astimezone(zone), "now")
+    mark(figure, now.astimezone(zone), texts.NOW)
     return figure
 
 

@@ -27,17 +27,12 @@ from ui.console.charts import (
 
 STEP = timedelta(minutes=15)
 LOWER, MIDDLE, UPPER = 0.025, 0.5, 0.975
-# What each view of the history shows: metric, label, colour.
-VIEWS: Mapping[str, Sequence[tuple[str, str, str]]] = {
-    "power": (
-        ("load_w", "load", PURPLE),
-        ("grid_w", "grid", BLUE),
-        ("battery_w", "battery (+ charging)", GREEN),
-        ("pv_w", "PV", ORANGE),
-    ),
-    "soc": (("soc_frac", "SoC", GREEN),),
-    "voltage": (("bus_v", "bus voltage", BLUE),),
-    "temperature": (("battery_c", "battery", VERMILLION), ("ambient_c", "ambient", SKY)),
+# What each view of the history shows: metric, colour.
+VIEWS: Mapping[str, Sequence[tuple[str, str]]] = {
+    "power": (("load_w", PURPLE), ("grid_w", BLUE), ("battery_w", GREEN), ("pv_w", ORANGE)),
+    "soc": (("soc_frac", GREEN),),
+    "voltage": (("bus_v", BLUE),),
+    "temperature": (("battery_c", VERMILLION), ("ambient_c", SKY)),
 }
 
 
@@ -82,14 +77,15 @@ def history_figure(
     """Return a view of the history; powers in kW, SoC in percent."""
     units = {"power": "kW", "soc": "%", "voltage": "V", "temperature": "°C"}
     figure = blank(360, unit=units[view])
-    for metric, label, colour in VIEWS[view]:
+    for metric, colour in VIEWS[view]:
         found = series.get(metric)
         if found and found["at"]:
             values = scaled(metric, found["mean"])
-            line(figure, parsed(found["at"], zone), values, name=label, colour=colour, unit=units[view])
+            name = texts.HISTORY_LINES[metric]
+            line(figure, parsed(found["at"], zone), values, name=name, colour=colour, unit=units[view])
     if view == "power" and forecast is not None:
-        forecast_onto(figure, forecast, zone, now + timedelta(hours=24), "load forecast")
-        mark(figure, now.astimezone(zone), "now")
+        forecast_onto(figure, forecast, zone, now + timedelta(hours=24), texts.CHART_LOAD)
+        mark(figure, now.astimezone(zone), texts.NOW)
     if view == "soc":
         figure.update_yaxes(range=[0, 103])
     return figure

@@ -278,6 +278,40 @@ COLUMN = {
     "wear_pct": "Wear, % of life a year",
     "battery_c": "Mean battery, °C",
 }
+# --- words of the API, as people read them ---
+AGO = "{length} ago"
+NOW = "now"
+MODES = {"monitor": "monitor", "shadow": "shadow", "remote": "remote"}
+OPERATING_MODES = {"normal": "normal", "storm": "storm", "emergency": "emergency"}
+STATUS = {
+    "proposed": "proposed",
+    "validated": "validated",
+    "rejected": "rejected",
+    "approved": "approved",
+    "declined": "declined",
+    "dispatched": "dispatched",
+    "completed": "completed",
+    "aborted": "aborted",
+}
+VERDICT = {
+    "accepted": "accepted",
+    "limited": "limited",
+    "superseded": "superseded",
+    "expired": "expired",
+    "refused": "refused",
+    "completed": "completed",
+    "waiting": "waiting",
+}
+SEVERITY = {"critical": "critical", "warning": "warning", "info": "info"}
+INCIDENT_STATE = {"open": "open", "acknowledged": "acknowledged", "closed": "closed"}
+OBJECTIVE_KINDS = {
+    "peak_shaving": "peak shaving",
+    "demand_response": "demand response",
+    "arbitrage": "arbitrage",
+    "grid_reserve": "grid reserve",
+    "emergency_support": "emergency support",
+    "recharge": "recharge",
+}
 STATE = {
     "float": "float",
     "dispatch": "dispatch",
@@ -325,6 +359,21 @@ SITE_TEMPERATURE = "Battery"
 SITE_SOH = "SoH"
 SITE_HISTORY = "History"
 SITE_VIEW = "Show"
+HISTORY_LINES = {
+    "load_w": "load",
+    "grid_w": "grid",
+    "battery_w": "battery (+ charging)",
+    "pv_w": "PV",
+    "soc_frac": "SoC",
+    "bus_v": "bus voltage",
+    "battery_c": "battery",
+    "ambient_c": "ambient",
+}
+SITE_POINT = "SoC {soc}, backup {backup}, above reserve {margin}"
+SITE_POINT_STATE = "{state}, {mode}"
+SITE_INCIDENT = "{severity}: {kind}, {age}"
+SITE_FACT_RECTIFIERS = "{count} x {power}"
+SITE_FACT_AUTONOMY = "{hours} ({name}; {jurisdiction})"
 SITE_VIEWS = {"power": "Power", "soc": "SoC", "voltage": "Voltage", "temperature": "Temperature"}
 SITE_SPAN = "Last"
 SITE_NO_HISTORY = "Nothing was measured in this time. Choose a longer one."
@@ -482,6 +531,8 @@ PLANS_DELIVERED = (
 PLANS_COMMANDS = "Commands and acknowledgements"
 PLANS_NOT_ASKED = "No command was sent: nobody has asked for the dispatch of this plan."
 PLANS_NOT_SENT = "No command was sent. The control process answered: {outcome}; {why}"
+PLANS_ACKNOWLEDGED = "{count} {verdict}"
+PLANS_GATE = "{at}, {gate}: **{verdict}**"
 PLANS_VERDICTS = "Verdicts ({count}) and provenance"
 PLANS_NO_VERDICT = "The validator has not been asked: it was compared and another plan was chosen."
 PLANS_PASSED = "passed"
@@ -496,6 +547,7 @@ AUDIT_PLACEHOLDER = "for instance cbs-0001"
 AUDIT_VERIFY = "Check the hash chain"
 AUDIT_NONE = "Nothing is recorded about that. Check the name, or leave it empty."
 AUDIT_HINT = "Select a row to see everything that changed. The newest is first."
+AUDIT_FAULT = "no. {seq}: {kind}, {detail}"
 AUDIT_SOUND = "Sound: all {count} entries follow from each other. `cellwatt audit verify` checks the signed heads besides."
 AUDIT_FAULTY = "The record does not hold at {count} entries. Keep the database as it is and tell who runs it."
 
@@ -503,7 +555,6 @@ AUDIT_FAULTY = "The record does not hold at {count} entries. Keep the database a
 INCIDENTS_QUESTION = "What is wrong, how sure is it, who looks after it?"
 ALERTS_TITLE = "Expected, if nobody acts"
 ALERTS_NONE = "Nothing is expected to go wrong."
-ALERTS_NOW = "now"
 INCIDENTS_STATE = "State"
 INCIDENTS_STATES = {"open": "Open", "acknowledged": "Acknowledged", "closed": "Closed"}
 INCIDENTS_NONE = {
@@ -513,6 +564,8 @@ INCIDENTS_NONE = {
 }
 INCIDENTS_HINT = "Select a row for evidence and history. The most severe is first."
 INCIDENTS_GOES_ON = "it goes on"
+INCIDENTS_TITLE = "{kind} at {site}"
+INCIDENTS_ENTRY = "{at} **{who}**: {state}, {why}"
 INCIDENTS_WHEN = "Since {since} ({ago}), until: {until}. Score {score:.2f}."
 INCIDENTS_ASSIGNED = "Looked after by: {who}"
 INCIDENTS_SITE = "Open {site}"
@@ -584,7 +637,9 @@ SETTINGS_SITE_MODE_HELP = (
 SETTINGS_ASK_MODE = "Ask the control process"
 SETTINGS_ADD_USER = "Add a user"
 SETTINGS_FIRST_PASSWORD = "First password (at least 10 characters)"  # noqa: S105 a label
+SETTINGS_SITE_NOW = "{site} ({mode})"
 SETTINGS_ROLE = "Role"
+ROLE = {"viewer": "viewer", "operator": "operator", "approver": "approver", "admin": "admin"}
 SETTINGS_ADD = "Add"
 SETTINGS_ADDED = "{name} is added."
 SETTINGS_CHANGE_USER = "Change a user (their sessions end)"
@@ -680,6 +735,10 @@ PLAN_CURVES = "Setpoints by feeder and quarter hour: {feeders}. {way}"
 CHART_CHARGING_UP = "kW (charging up)"
 CHART_WITHOUT = "without"
 CHART_WITH = "with the plan"
+CHART_PV = "PV forecast"
+CHART_COMMANDED = "commanded"
+CHART_DELIVERED = "delivered"
+CHART_MARGIN_OF = "backup {backup}, must keep {reserve}"
 CHART_PEAK = "peak import, kW (axis does not start at zero)"
 CHART_RESERVE = "reserve (about)"
 CHART_IMPORT = "expected import"

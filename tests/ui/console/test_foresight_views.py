@@ -1,8 +1,10 @@
 from zoneinfo import ZoneInfo
 
+from tests.ui.console.examples import AT
 from ui.console.component_chart import component_figure
 from ui.console.views.fleet import alert_label
 from ui.console.views.forecasts import worst_rows
+from ui.console.views.incidents import entry_line, evidence_lines
 
 
 def test_an_alert_is_one_line_that_begins_with_how_long_until_then() -> None:
@@ -46,3 +48,12 @@ def test_the_parts_of_a_forecast_stand_below_each_other_in_kw() -> None:
         "The week adds": [0.0, 0.1],
     }
     assert [trace.yaxis for trace in figure.data] == ["y", "y2", "y3"]
+
+
+def test_what_people_and_sites_wrote_fetches_no_picture_and_sets_no_formula() -> None:
+    bait = "![](https://x.example/a.png) $x$"
+    tame = "!\\[](https://x.example/a.png) \\$x\\$"
+    [line] = evidence_lines({"seen": bait})
+    assert line == f"seen: **{tame}**"
+    entry = {"at": AT, "who": "olga", "state": "acknowledged", "why": bait}
+    assert entry_line(entry, ZoneInfo("UTC")) == f"10 Mar 12:00 UTC **olga**: acknowledged, {tame}"

@@ -9,7 +9,7 @@ import streamlit as st
 from ui.console import texts
 from ui.console.api_client import Doc
 from ui.console.desk import Desk, asked_for, problems_shown
-from ui.console.formats import local
+from ui.console.formats import harmless, local, words
 from ui.console.header import show_header
 from ui.console.tables import show_rows
 
@@ -48,7 +48,10 @@ def _verify(desk: Desk) -> None:
         return
     st.error(texts.AUDIT_FAULTY.format(count=len(check["faults"])), icon=":material/gpp_bad:")
     for one in check["faults"]:
-        st.markdown(f"- no. {one['seq']}: {one['kind']}, {one['detail']}")
+        fault = texts.AUDIT_FAULT.format(
+            seq=one["seq"], kind=words(one["kind"]), detail=harmless(one["detail"])
+        )
+        st.markdown(f"- {fault}")
 
 
 def audit_rows(lines: Sequence[Doc], zone: ZoneInfo) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from ui.console.fleet_charts import (
     unknown_feeders,
     worst_figure,
 )
-from ui.console.formats import ago, countdown, kilo, moment, now_of, span, words
+from ui.console.formats import ago, countdown, kilo, moment, named, now_of, span, words
 from ui.console.header import show_header
 from ui.console.tables import show_rows
 
@@ -138,7 +138,11 @@ def _deck(fleet: Doc, style: str) -> None:
     if chosen := event.selection.objects.get(LAYER):
         go_to("site", site=str(chosen[0]["site_id"]))
     counts = states_of(fleet["sites"])
-    st.caption(texts.FLEET_DECK_NOTE.format(states=", ".join(f"{name} {n}" for name, n in counts.items())))
+    st.caption(
+        texts.FLEET_DECK_NOTE.format(
+            states=", ".join(f"{named(texts.STATE, name)} {n}" for name, n in counts.items())
+        )
+    )
 
 
 def _feeders(fleet: Doc) -> None:
@@ -187,7 +191,9 @@ def plan_label(line: Doc, zone: ZoneInfo) -> str:
     """Return a plan in one line: what for, when, how many sites."""
     window = span(line["window_start"], line["window_end"], zone)
     return texts.FLEET_PLAN.format(
-        objective=words(line["objective"]).capitalize(), window=window, sites=line["sites"]
+        objective=named(texts.OBJECTIVE_KINDS, line["objective"]).capitalize(),
+        window=window,
+        sites=line["sites"],
     )
 
 
@@ -214,7 +220,7 @@ def alert_label(alert: Doc) -> str:
     """Return an alert in one line: how long until then, how bad, where, what."""
     return texts.FLEET_ALERT.format(
         left=countdown(alert["seconds_left"]),
-        severity=alert["severity"],
+        severity=named(texts.SEVERITY, alert["severity"]),
         kind=words(alert["kind"]),
         subject=alert["subject_id"],
     )
@@ -230,7 +236,10 @@ def _incidents(desk: Desk, fleet: Doc) -> None:
     for one in found[:_TOP]:
         age = ago(one["since"], now_of(fleet))
         label = texts.FLEET_INCIDENT.format(
-            severity=one["severity"], kind=words(one["kind"]), site=one["site_id"], age=age
+            severity=named(texts.SEVERITY, one["severity"]),
+            kind=words(one["kind"]),
+            site=one["site_id"],
+            age=age,
         )
         if st.button(label, key=f"incident {one['incident_id']}", icon=":material/warning:", width="stretch"):
             go_to("incidents", incident=one["incident_id"])

@@ -169,7 +169,7 @@ def _band(desk: Desk, subject: str, quantity: str, now: datetime, fleet: Doc | N
             line={"color": VERMILLION, "dash": "dash", "width": 2},
             annotation_text=texts.FORECASTS_LIMIT,
         )
-    mark(figure, now.astimezone(desk.zone), "now")
+    mark(figure, now.astimezone(desk.zone), texts.NOW)
     st.plotly_chart(
         figure, key=f"band {quantity} {subject}", config=CONFIG, alt=f"{texts.PAGE_FORECASTS}: {subject}"
     )

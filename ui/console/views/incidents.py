@@ -11,7 +11,7 @@ from ui.console import texts
 from ui.console.api_client import Doc
 from ui.console.asking import ask, keep_fresh
 from ui.console.desk import Desk, asked_for, attempt, go_to, problems_shown
-from ui.console.formats import ago, countdown, harmless, local, moment, now_of, words
+from ui.console.formats import ago, countdown, harmless, local, moment, named, now_of, words
 from ui.console.header import show_header
 from ui.console.plan_card import reason_button
 from ui.console.tables import show_rows
@@ -63,7 +63,7 @@ def alert_rows(alerts: Sequence[Doc], zone: ZoneInfo) -> list[dict[str, Any]]:
         {
             "in_time": countdown(one["seconds_left"]),
             "due": local(one["due_at"], zone),
-            "severity": one["severity"],
+            "severity": named(texts.SEVERITY, one["severity"]),
             "says": harmless(one["says"]),
         }
         for one in alerts
@@ -91,7 +91,7 @@ def incident_rows(incidents: Sequence[Doc], zone: ZoneInfo, now: datetime) -> li
     """Return the table of incidents."""
     return [
         {
-            "severity": one["severity"],
+            "severity": named(texts.SEVERITY, one["severity"]),
             "site_id": one["site_id"],
             "kind": words(one["kind"]),
             "since": local(one["since"], zone),
@@ -107,9 +107,10 @@ def _detail(desk: Desk, incident_id: str, now: datetime) -> None:
     one = desk.api.get(f"/v1/incidents/{incident_id}")
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f"**{words(one['kind']).capitalize()} at {one['site_id']}**", width="content")
-            st.badge(one["severity"], color=_COLOURS.get(one["severity"], "gray"))
-            st.badge(one["state"], color="gray")
+            title = texts.INCIDENTS_TITLE.format(kind=words(one["kind"]).capitalize(), site=one["site_id"])
+            st.markdown(f"**{title}**", width="content")
+            st.badge(named(texts.SEVERITY, one["severity"]), color=_COLOURS.get(one["severity"], "gray"))
+            st.badge(named(texts.INCIDENT_STATE, one["state"]), color="gray")
         until = moment(one["until"], desk.zone) if one["until"] else texts.INCIDENTS_GOES_ON
         st.write(
             texts.INCIDENTS_WHEN.format(
@@ -131,15 +132,25 @@ def _detail(desk: Desk, incident_id: str, now: datetime) -> None:
         st.json(nested, expanded=1)
     st.markdown(f"**{texts.INCIDENTS_HISTORY}**")
     for entry in one["history"]:
-        st.markdown(
-            f"- {moment(entry['at'], desk.zone)} **{entry['who']}**: {entry['state']}, {entry['why']}"
-        )
+        st.markdown(f"- {entry_line(entry, desk.zone)}")
+
+
+def entry_line(entry: Doc, zone: ZoneInfo) -> str:
+    """Return one entry of an incident's history; what people wrote is shown as they wrote it and does nothing."""
+    return texts.INCIDENTS_ENTRY.format(
+        at=moment(entry["at"], zone),
+        who=harmless(entry["who"]),
+        state=named(texts.INCIDENT_STATE, entry["state"]),
+        why=harmless(entry["why"]),
+    )
 
 
 def evidence_lines(evidence: Mapping[str, Any]) -> list[str]:
     """Return the plain facts of the evidence, one line each."""
     return [
-        f"{words(name)}: **{value:.4g}**" if isinstance(value, float) else f"{words(name)}: **{value}**"
+        f"{harmless(words(name))}: **{value:.4g}**"
+        if isinstance(value, float)
+        else f"{harmless(words(name))}: **{harmless(str(value))}**"
         for name, value in evidence.items()
         if not isinstance(value, dict | list)
     ]

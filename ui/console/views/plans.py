@@ -11,7 +11,7 @@ from ui.console.api_client import Doc
 from ui.console.asking import ask, keep_fresh
 from ui.console.charts import QUIET
 from ui.console.desk import Desk, asked_for, go_to, order_in_words, problems_shown
-from ui.console.formats import harmless, local, moment, now_of, percent, span, words
+from ui.console.formats import harmless, local, moment, named, now_of, percent, span, words
 from ui.console.header import show_header
 from ui.console.plan_card import reason_button, show_plan_card
 from ui.console.plan_charts import (
@@ -35,16 +35,6 @@ _VERDICTS: Mapping[str, Any] = {
     "waiting": "blue",
 }
 _RUNNING = ("approved", "dispatched")
-_STATUSES = (
-    "proposed",
-    "validated",
-    "rejected",
-    "approved",
-    "declined",
-    "dispatched",
-    "completed",
-    "aborted",
-)
 
 
 def show_plans(desk: Desk) -> None:
@@ -66,7 +56,13 @@ def show_plans(desk: Desk) -> None:
 
 
 def _list(desk: Desk, now: datetime) -> None:
-    status = st.pills(texts.PLANS_STATUS, _STATUSES, selection_mode="multi", key="plan_status")
+    status = st.pills(
+        texts.PLANS_STATUS,
+        list(texts.STATUS),
+        selection_mode="multi",
+        format_func=lambda one: texts.STATUS[one],
+        key="plan_status",
+    )
     plans = desk.api.items("/v1/plans", most=_MOST, status=status or None)
     if not plans:
         st.info(texts.PLANS_NONE_WITH if status else texts.PLANS_NONE, icon=":material/bolt:")
@@ -94,8 +90,8 @@ def plan_rows(plans: Sequence[Doc], desk: Desk) -> list[dict[str, Any]]:
     return [
         {
             "plan_id": short(one["plan_id"]),
-            "status": one["status"],
-            "objective": words(one["objective"]),
+            "status": named(texts.STATUS, one["status"]),
+            "objective": named(texts.OBJECTIVE_KINDS, one["objective"]),
             "window": span(one["window_start"], one["window_end"], desk.zone),
             "sites": one["sites"],
             "created": local(one["created_at"], desk.zone),
@@ -168,12 +164,13 @@ def _commands(desk: Desk, plan: Doc) -> None:
         return
     with st.container(horizontal=True):
         for word, count in acknowledged(plan["commands"]).items():
-            st.badge(f"{count} {word}", color=_VERDICTS.get(word, "gray"))
+            shown = texts.PLANS_ACKNOWLEDGED.format(count=count, verdict=named(texts.VERDICT, word))
+            st.badge(shown, color=_VERDICTS.get(word, "gray"))
     rows = [
         {
             "site_id": one["site_id"],
             "kind": one["kind"],
-            "verdict": one["verdict"] or one["state"],
+            "verdict": named(texts.VERDICT, one["verdict"] or one["state"]),
             "reason": one["reason"],
             "sent": local(one["sent_at"], desk.zone),
             "acknowledged": local(one["acknowledged_at"], desk.zone),
@@ -200,7 +197,10 @@ def _verdicts(desk: Desk, plan: Doc) -> None:
             st.caption(texts.PLANS_NO_VERDICT)
         for one in plan["verdicts"]:
             word = texts.PLANS_PASSED if one["approved"] else texts.PLANS_BROKE
-            st.markdown(f"- {moment(one['at'], desk.zone)}, {one['gate']}: **{word}**")
+            line = texts.PLANS_GATE.format(
+                at=moment(one["at"], desk.zone), gate=words(one["gate"]), verdict=word
+            )
+            st.markdown(f"- {line}")
             for broken in one["doc"].get("broken", []):
                 st.markdown(f"  - {broken['rule']} {words(broken['name'])}: {broken['message']}")
         st.json(plan["provenance"], expanded=False)

@@ -1,6 +1,6 @@
 """Settings: my account, the modes of fleet and sites, and for admins people and tokens."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -9,7 +9,7 @@ import streamlit as st
 from ui.console import texts
 from ui.console.api_client import Doc
 from ui.console.desk import ROLES, Desk, attempt, choose_zone, order_in_words, problems_shown, stand_up
-from ui.console.formats import local, moment, words
+from ui.console.formats import local, moment, named
 from ui.console.header import good_reason, reason_asked, show_header
 from ui.console.tables import show_rows
 from ui.console.views.governance import show_model, show_policy
@@ -73,14 +73,18 @@ def _modes(desk: Desk, fleet: Doc | None) -> None:
         return
     with st.form("site mode"):
         now = {one["site_id"]: one["mode"] for one in sites}
-        site_id = st.selectbox(texts.SITE_CHOOSE, list(now), format_func=lambda one: f"{one} ({now[one]})")
-        mode = st.selectbox(texts.SETTINGS_TO_MODE, _MODES)
+        site_id = st.selectbox(texts.SITE_CHOOSE, list(now), format_func=lambda one: _site_now(one, now))
+        mode = st.selectbox(texts.SETTINGS_TO_MODE, _MODES, format_func=lambda one: texts.MODES[one])
         reason = reason_asked("site mode")
         pressed = st.form_submit_button(texts.SETTINGS_ASK_MODE)
     if pressed and _reasoned(reason):
         body = {"mode": mode, "reason": reason.strip()}
         attempt(lambda: desk.api.act("PUT", f"/v1/sites/{site_id}/mode", body), order_in_words)
         st.rerun()
+
+
+def _site_now(site_id: str, modes: Mapping[str, str]) -> str:
+    return texts.SETTINGS_SITE_NOW.format(site=site_id, mode=named(texts.MODES, modes[site_id]))
 
 
 def _operating_mode(desk: Desk, fleet: Doc | None) -> None:
@@ -90,18 +94,26 @@ def _operating_mode(desk: Desk, fleet: Doc | None) -> None:
         texts.SETTINGS_NO_MODE
         if found is None
         else texts.SETTINGS_MODE_NOW.format(
-            mode=words(found["mode"]), who=found["who"], since=moment(found["since"], desk.zone)
+            mode=named(texts.OPERATING_MODES, found["mode"]),
+            who=found["who"],
+            since=moment(found["since"], desk.zone),
         )
     )
     with st.form("operating mode"):
         mode = st.selectbox(
-            texts.SETTINGS_TO_MODE, _OPERATING, index=_OPERATING.index(found["mode"]) if found else 0
+            texts.SETTINGS_TO_MODE,
+            _OPERATING,
+            index=_OPERATING.index(found["mode"]) if found else 0,
+            format_func=lambda one: texts.OPERATING_MODES[one],
         )
         reason = reason_asked("operating mode")
         pressed = st.form_submit_button(texts.SETTINGS_SET_MODE)
     if pressed and _reasoned(reason):
         body = {"mode": mode, "reason": reason.strip()}
-        attempt(lambda: desk.api.act("PUT", "/v1/mode", body), texts.SETTINGS_MODE_SET.format(mode=mode))
+        attempt(
+            lambda: desk.api.act("PUT", "/v1/mode", body),
+            texts.SETTINGS_MODE_SET.format(mode=texts.OPERATING_MODES[mode]),
+        )
         st.rerun()
 
 
@@ -117,7 +129,7 @@ def _users(desk: Desk) -> None:
     rows = [
         {
             "name": one["name"],
-            "role": one["role"],
+            "role": named(texts.ROLE, one["role"]),
             "active": one["active"],
             "locked": local(one["locked_until"], desk.zone),
             "created": local(one["created_at"], desk.zone),
@@ -140,7 +152,7 @@ def _add_user(desk: Desk) -> None:
         st.markdown(f"**{texts.SETTINGS_ADD_USER}**")
         name = st.text_input(texts.LOGIN_NAME)
         password = st.text_input(texts.SETTINGS_FIRST_PASSWORD, type="password", autocomplete="new-password")
-        role = st.selectbox(texts.SETTINGS_ROLE, ROLES)
+        role = st.selectbox(texts.SETTINGS_ROLE, ROLES, format_func=lambda one: texts.ROLE[one])
         pressed = st.form_submit_button(texts.SETTINGS_ADD)
     if pressed:
         # Without a password they come in through the sign-in provider alone.
@@ -153,7 +165,11 @@ def _change_user(desk: Desk, names: list[str]) -> None:
     with st.form("change user"):
         st.markdown(f"**{texts.SETTINGS_CHANGE_USER}**")
         name = st.selectbox(texts.LOGIN_NAME, names)
-        role = st.selectbox(texts.SETTINGS_ROLE, (texts.SETTINGS_AS_IT_IS, *ROLES))
+        role = st.selectbox(
+            texts.SETTINGS_ROLE,
+            (texts.SETTINGS_AS_IT_IS, *ROLES),
+            format_func=lambda one: texts.ROLE.get(one, one),
+        )
         active = st.selectbox(texts.SETTINGS_ACCOUNT, list(texts.SETTINGS_ACCOUNTS))
         pressed = st.form_submit_button(texts.SETTINGS_APPLY)
     if pressed:

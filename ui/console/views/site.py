@@ -13,7 +13,7 @@ from ui.console.charts import CONFIG, QUIET
 from ui.console.desk import Desk, asked_for, go_to, problems_shown
 from ui.console.fleet_charts import site_rows, state_of
 from ui.console.flow_picture import power_flow_picture
-from ui.console.formats import ago, harmless, hours, kilo, local, now_of, percent, plain, words
+from ui.console.formats import ago, harmless, hours, kilo, local, named, now_of, percent, plain, words
 from ui.console.header import show_header
 from ui.console.health_view import show_battery_health
 from ui.console.profile_view import show_profile
@@ -95,7 +95,7 @@ def _badges(site: Doc) -> None:
     with st.container(horizontal=True):
         state = state_of(site)
         st.badge(texts.STATE.get(state, state), color=_BADGES.get(state, "blue"))
-        st.badge(texts.SITE_MODE.format(mode=site["mode"]), color="gray")
+        st.badge(texts.SITE_MODE.format(mode=named(texts.MODES, site["mode"])), color="gray")
         if site["simulated"]:
             st.badge(texts.SIMULATED, icon=":material/science:", color="violet")
         if site["local_lock"]:
@@ -155,7 +155,7 @@ def _history(desk: Desk, site_id: str, entry: Doc) -> None:
                 end=now.isoformat(),
                 points=_POINTS,
             )
-            for metric, _, _ in VIEWS[view or "power"]
+            for metric, _ in VIEWS[view or "power"]
             if metric != "pv_w" or entry["pv_rated_w"]
         }
         if not any(one["at"] for one in series.values()):
@@ -167,7 +167,12 @@ def _history(desk: Desk, site_id: str, entry: Doc) -> None:
             site = site_in(fleet, site_id)
             add_reserve(figure, reserve_frac(site, entry["battery"]["rated_wh"]) if site else None)
         add_incidents(figure, _site_incidents(desk, site_id), desk.zone, start, now)
-        st.plotly_chart(figure, key="history", config=CONFIG, alt=f"{texts.SITE_HISTORY}: {view}")
+        st.plotly_chart(
+            figure,
+            key="history",
+            config=CONFIG,
+            alt=f"{texts.SITE_HISTORY}: {texts.SITE_VIEWS[view or 'power']}",
+        )
         if view == "power":
             st.caption(_forecast_words(forecast))
 
@@ -199,7 +204,7 @@ def _commands(desk: Desk, site_id: str, fleet: Doc) -> None:
             "plan_id": plan_id,
             "kind": one["kind"],
             "sent": local(one["sent_at"], desk.zone),
-            "verdict": one["verdict"] or one["state"],
+            "verdict": named(texts.VERDICT, one["verdict"] or one["state"]),
             "reason": one["reason"],
             "acknowledged": local(one["acknowledged_at"], desk.zone),
             "read_back_v": one["read_back_v"],
@@ -223,7 +228,11 @@ def _incidents(desk: Desk, site_id: str, now: datetime) -> None:
     if not found:
         st.success(texts.SITE_NO_INCIDENTS, icon=":material/check:")
     for one in found[:5]:
-        label = f"{one['severity']}: {words(one['kind'])}, {ago(one['since'], now)}"
+        label = texts.SITE_INCIDENT.format(
+            severity=named(texts.SEVERITY, one["severity"]),
+            kind=words(one["kind"]),
+            age=ago(one["since"], now),
+        )
         if st.button(label, key=f"incident {one['incident_id']}", icon=":material/warning:"):
             go_to("incidents", incident=one["incident_id"])
 
@@ -238,8 +247,14 @@ def _about(entry: Doc) -> None:
             "soc_band": texts.SITE_FACT_BAND.format(
                 least=percent(battery["soc_min_frac"]), most=percent(battery["soc_max_frac"])
             ),
-            "rectifiers": f"{rectifiers['count']} x {kilo(rectifiers['module_w'], 'W')}",
-            "must_keep": f"{hours(autonomy['autonomy_h'])} ({autonomy['name']}; {autonomy['jurisdiction']})",
+            "rectifiers": texts.SITE_FACT_RECTIFIERS.format(
+                count=rectifiers["count"], power=kilo(rectifiers["module_w"], "W")
+            ),
+            "must_keep": texts.SITE_FACT_AUTONOMY.format(
+                hours=hours(autonomy["autonomy_h"]),
+                name=autonomy["name"],
+                jurisdiction=autonomy["jurisdiction"],
+            ),
             "grid": kilo(entry["grid_import_limit_w"], "W"),
             "pv": kilo(entry["pv_rated_w"], "W"),
             "feeder": entry["feeder_id"],
