@@ -51,3 +51,22 @@ def move_loads(owner: psycopg.Connection, share: float, now: datetime) -> None:
         "UPDATE reading_latest SET load_w = load_w + 1, at = %s WHERE random() < %s",
         [now, share],
     )
+
+
+def fill_incidents(owner: psycopg.Connection, *, count: int, now: datetime) -> None:
+    """Open an incident at each of the first sites, an hour apart, back from an instant; every fifth is critical."""
+    owner.execute(
+        "INSERT INTO incident SELECT 'incident-bench-' || k, site_id, 'load', %s - k * interval '1 hour', NULL, 4.5,"
+        " CASE WHEN k %% 5 = 0 THEN 'critical' ELSE 'warning' END, 'open',"
+        " '{\"expected_w\": 1000.0, \"measured_w\": 1800.0}'::jsonb, '[]'::jsonb"
+        " FROM (SELECT site_id, row_number() OVER (ORDER BY site_id) AS k FROM site) s WHERE k <= %s",
+        [now, count],
+    )
+
+
+def sites_by_feeder(owner: psycopg.Connection) -> dict[str, list[str]]:
+    """Return the sites of each feeder, both in order of id."""
+    rows = owner.execute(
+        "SELECT feeder_id, array_agg(site_id ORDER BY site_id) FROM site GROUP BY 1 ORDER BY 1"
+    )
+    return {str(feeder_id): [str(one) for one in site_ids] for feeder_id, site_ids in rows.fetchall()}
