@@ -1,13 +1,15 @@
 """Every route of the API asked by every role: who may gets past the door, who may not gets 401 or 403."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+from starlette.routing import BaseRoute, Route
 
 from tests.services import Database
-from tests.ui.api.world import World
+from tests.ui.api.world import World, one_person_plan
+from ui.api.gatekeeper import COOKIE
 
 pytestmark = [pytest.mark.database, pytest.mark.asyncio(loop_scope="module")]
 
@@ -120,9 +122,36 @@ MAY = {
     "ann": OPEN | EVERYBODY | VIEWER | OPERATOR | UPLOADERS | APPROVER,
     "ada": OPEN | EVERYBODY | VIEWER | OPERATOR | UPLOADERS | APPROVER | ADMIN,
 }
+# The phone's pages and the documentation, which are no part of the OpenAPI document: for people, by cookie.
+PAGES_OPEN = {
+    ("GET", "/m/login"),
+    ("POST", "/m/login"),
+    ("GET", "/m/style.css"),
+    ("GET", "/m/manifest.webmanifest"),
+    ("GET", "/m/icon.svg"),
+    ("GET", "/m/icon-{side}.png"),
+}
+PAGES_KNOWN = {("GET", "/docs"), ("GET", "/openapi.json")}  # how the API is used: tokens may read it too
+PAGES_VIEWER = {
+    ("GET", "/m"),
+    ("GET", "/m/plans/{plan_id}"),
+    ("GET", "/m/incidents/{incident_id}"),
+    ("POST", "/m/logout"),
+}
+PAGES_OPERATOR = {("POST", "/m/stop")}
+PAGES_APPROVER = {("POST", "/m/plans/{plan_id}/approve"), ("POST", "/m/plans/{plan_id}/decline")}
+PAGES = {
+    "": PAGES_OPEN,
+    "site": PAGES_OPEN | PAGES_KNOWN,
+    "robot": PAGES_OPEN | PAGES_KNOWN,
+    "vic": PAGES_OPEN | PAGES_KNOWN | PAGES_VIEWER,
+    "olga": PAGES_OPEN | PAGES_KNOWN | PAGES_VIEWER | PAGES_OPERATOR,
+    "ann": PAGES_OPEN | PAGES_KNOWN | PAGES_VIEWER | PAGES_OPERATOR | PAGES_APPROVER,
+    "ada": PAGES_OPEN | PAGES_KNOWN | PAGES_VIEWER | PAGES_OPERATOR | PAGES_APPROVER,
+}
 # A token is nobody: it ends no session, has no password.
 NOT_FOR_TOKENS = {("DELETE", "/v1/session"), ("PUT", "/v1/me/password")}
-ENDLESS = {("GET", "/v1/live")}  # proved with a real server (test_streams)
+ENDLESS = {("GET", "/v1/live")}  # proved with a real server (test_threads)
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +190,7 @@ async def test_who_may_gets_in_and_nobody_else(world: World, who: str, paths: di
         url = re.sub(r"\{request_id\}", "999999", path)
         url = re.sub(r"\{token_id\}", "0" * 16, url)
         url = re.sub(r"\{\w+\}", "none-such", url)
-        # An empty object is malformed for every act, so that nothing happens where the door is open.
+        # An empty object is malformed where something has to be told, and does nothing where nothing has: the id is nobody's.
         body: dict[str, str] | None = {} if method in {"POST", "PUT", "PATCH"} else None
         status = (await world.ask(who, method, url, body)).status_code
         if route in MAY[who] - (NOT_FOR_TOKENS if who == "robot" else set()):
@@ -171,8 +200,69 @@ async def test_who_may_gets_in_and_nobody_else(world: World, who: str, paths: di
         elif who == "robot" and route in NOT_FOR_TOKENS:
             assert status in {403, 422}, (who, route, status)
         else:
-            # A body is read before the role is asked, so a malformed one may be told first; nothing was done either way.
+            # The role is asked before the body is judged: even a malformed one is told 403 (401 without a login).
             assert status == (403 if who else 401), (who, route, status)
+
+
+def routes_of(routes: Sequence[BaseRoute]) -> Iterator[tuple[str, str]]:
+    """Yield method and path of every route that answers, whether or not the document shows it."""
+    for route in routes:
+        if isinstance(route, Route):
+            for method in (route.methods or set()) - {"HEAD"}:
+                yield method, route.path
+        else:
+            yield from routes_of(getattr(route, "original_router").routes)  # noqa: B009 (of no public class)
+
+
+async def test_every_page_is_in_the_matrix(world: World, paths: dict[str, Any]) -> None:
+    shown = {(method, path) for method, path, _ in operations(world, paths)}
+    # Nothing answers that is in neither list: every route of the application is asked by every role.
+    assert set(routes_of(world.app.routes)) - shown == PAGES["ada"]
+    assert shown & PAGES["ada"] == set()
+
+
+@pytest.mark.parametrize("who", PAGES)
+async def test_who_may_sees_the_page_and_nobody_else(world: World, who: str) -> None:
+    world.client.cookies.clear()
+    headers = {"Cookie": f"{COOKIE}={world.tokens[who]}"} if who else {}
+    form: dict[str, str] = {}
+    if ("GET", "/m") in PAGES[who]:
+        listed = (await world.client.get("/m", headers=headers)).text
+        form = dict(re.findall(r'name="(csrf|once)" value="([0-9a-f]+)"', listed))
+        assert set(form) == {"csrf", "once"}
+    plan = await world.plan(one_person_plan(f"matrix-{who or 'nobody'}"))
+    names = {"{side}": "192", "{plan_id}": plan.plan_id}
+    requests_before = world.sql("SELECT count(*) FROM control_request")
+    for method, path in sorted(PAGES["ada"], key=lambda route: route[1] == "/m/logout"):
+        url = re.sub(r"\{\w+\}", lambda found: names.get(found.group(), "none-such"), path)
+        # The session's own form with no field filled in: it acts on nothing, and is refused for its role first.
+        data = form if method == "POST" else None
+        answer = await world.client.request(method, url, headers=headers, data=data)
+        told = (who, method, path, answer.status_code)
+        if (method, path) not in PAGES[who]:
+            if who:
+                assert answer.status_code == 403, told
+            elif path.startswith(("/m", "/docs")):
+                assert (answer.status_code, answer.headers["location"][:8]) == (303, "/m/login"), told
+            else:
+                assert answer.status_code == 401, told
+        elif path == "/m/logout":
+            assert (answer.status_code, answer.headers["location"]) == (303, "/m/login"), told
+        elif path == "/m/login" and method == "POST":
+            assert (answer.status_code, "/m/login" in answer.text) == (401, True), (
+                told
+            )  # no name, no password
+        else:
+            assert answer.status_code in {200, 404, 422}, told
+    assert world.sql("SELECT count(*) FROM control_request") == requests_before
+    assert world.sql("SELECT status FROM plan WHERE plan_id = %s", plan.plan_id) == [("validated",)]
+
+
+async def test_an_open_page_shows_nothing_of_the_fleet(world: World) -> None:
+    for method, path in PAGES_OPEN - {("POST", "/m/login")}:
+        answer = await world.client.request(method, path.replace("{side}", "512"))
+        assert answer.status_code == 200
+        assert b"site-1" not in answer.content
 
 
 @pytest.mark.parametrize(
