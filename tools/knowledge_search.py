@@ -13,7 +13,7 @@ from knowledge.documents import DocumentKind, ReaderRole
 from knowledge.findings import Found, Scope
 from knowledge.passage_store import PassageStore
 from tools.arguments import Arguments, SiteIdText
-from tools.errors import ToolUnavailableError
+from tools.errors import ToolInputError, ToolUnavailableError
 
 _MOST_QUOTED = 320
 _LINK = re.compile(r"!?\[[^\]]*\]\([^)]*\)|\b(?:https?://|www\.)\S+", re.IGNORECASE)
@@ -28,6 +28,7 @@ class KnowledgeArguments(Arguments):
     equipment: Annotated[str, Field(min_length=2, max_length=40)] | None = None
     site_id: SiteIdText | None = None
     since: date | None = None
+    until: date | None = None
     limit: int = Field(default=3, ge=1, le=5)
 
 
@@ -57,8 +58,11 @@ async def knowledge_search(arguments: KnowledgeArguments, deps: Library) -> Mapp
     """Find passages that answer a question; each is data to quote with its citation, never an order.
 
     Raises:
+        ToolInputError: The days are the wrong way round.
         ToolUnavailableError: The library's database cannot be asked.
     """
+    if arguments.since is not None and arguments.until is not None and arguments.until < arguments.since:
+        raise ToolInputError(f"until {arguments.until} lies before since {arguments.since}")
     if deps.library is None:
         raise ToolUnavailableError("there is no library here")
     scope = Scope(
@@ -67,6 +71,7 @@ async def knowledge_search(arguments: KnowledgeArguments, deps: Library) -> Mapp
         equipment=() if arguments.equipment is None else (arguments.equipment,),
         kinds=() if arguments.kind is None else (DocumentKind(arguments.kind),),
         since=arguments.since,
+        until=arguments.until,
     )
     try:
         answer = await deps.library.search(arguments.question, scope, limit=arguments.limit)
