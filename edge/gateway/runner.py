@@ -41,7 +41,8 @@ async def run_core(core: GatewayCore, port: SitePort, uplink: Uplink) -> None:
 
 async def _run_control(core: GatewayCore) -> None:
     pacing = core.config.pacing
-    await asyncio.sleep(core.rng.random() * 0.5 * pacing.control_min_wall_s)
+    # Cores that share a machine start together: each takes a phase of its own, or all would scan in the same instant.
+    await asyncio.sleep(core.rng.random() * wall_wait_s(pacing.control_s, speed_of(core.clock)))
     while True:
         started_s = core.monotonic()
         await core.control_once()
