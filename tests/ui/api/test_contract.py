@@ -5,6 +5,7 @@ Seeded and small here; `CELLWATT_CONTRACT_EXAMPLES=200` makes it large.
 
 import asyncio
 import os
+import re
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
@@ -48,6 +49,8 @@ CHECKS = [
 ]
 ENDLESS = {("GET", "/v1/live")}
 SELF_DEFEATING = {("DELETE", "/v1/session"), ("PUT", "/v1/me/password")}  # they end the session that asks
+# What is made by a POST and lives under an id that it answers with.
+MADE = r"^/v1/(threads|objectives|tokens)(/|$)"
 # Names that exist, so that not every question ends at 404.
 KNOWN = {
     "site_id": "site-1", "feeder_id": "feeder-1", "plan_id": "plan-1", "thread_id": "cycle-1", "subject_id": "site-1",
@@ -181,22 +184,50 @@ def test_every_operation_answers_as_promised(running: Running) -> None:
     assert set(prober.asked) == everything - ENDLESS - SELF_DEFEATING
 
 
-def test_what_one_operation_makes_the_next_ones_can_use(running: Running) -> None:
+def ids_in(answer: Any) -> set[str]:
+    """Return the ids that only the API gives out: of a conversation, an objective, a token."""
+    found = {str(answer.get(name, "")) for name in ("thread_id", "objective_id")}
+    found.add(str((answer.get("about") or {}).get("token_id", "")))
+    return {one for one in found if re.fullmatch(r"(chat|objective)-[0-9a-f]+|[0-9a-f]{16}", one)}
+
+
+@dataclass(slots=True)
+class Walk:
+    """What a stateful run did: which routes it got an answer of, what its POSTs made, and where that was found again."""
+
+    answered: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    made: set[str] = field(default_factory=set)
+    found_again: set[str] = field(default_factory=set)
+
+    def note(self, route: str, ids: set[str], response: Any) -> None:
+        """Take an answer down."""
+        self.answered[route].add(response.status_code)
+        if response.status_code >= 300:
+            return
+        if ids & self.made:
+            self.found_again.add(route)
+        if route.startswith("POST "):
+            self.made.update(ids_in(response.json()))
+
+
+def walk(running: Running, path_regex: str) -> Walk:
+    """Follow the links that lie in the document's shapes: what is made is shown, changed and ended."""
     session = requests.Session()
     session.headers["Authorization"] = f"Bearer {running.token}"
-    schema: Any = schemathesis.openapi.from_dict(running.document)
+    schema: Any = schemathesis.openapi.from_dict(running.document).include(path_regex=path_regex)
     for method, path in ENDLESS | SELF_DEFEATING:
         schema = schema.exclude(method=method, path=path)
-    followed: dict[str, set[int]] = defaultdict(set)
+    done = Walk()
 
     class Machine(schema.as_state_machine()):  # type: ignore[misc]
-        """Follows the links that lie in the document's shapes: what is made is shown, changed and ended."""
+        """Asks the real server and takes down what it says."""
 
         def get_call_kwargs(self, case: Case[Any]) -> dict[str, Any]:
             return {"base_url": running.url, "session": session, "timeout": 20, "allow_redirects": False}
 
         def validate_response(self, response: Any, case: Case[Any], **_: Any) -> None:
-            followed[f"{case.method.upper()} {case.path}"].add(response.status_code)
+            ids = set(map(str, (case.path_parameters or {}).values()))
+            done.note(f"{case.method.upper()} {case.path}", ids, response)
             case.validate_response(response, checks=CHECKS)
 
     Machine.run(
@@ -210,5 +241,15 @@ def test_what_one_operation_makes_the_next_ones_can_use(running: Running) -> Non
             suppress_health_check=list(HealthCheck),
         )
     )
-    # Something made a moment ago was found again by an id that no generator could have guessed.
-    assert any("{" in route and min(statuses) < 300 for route, statuses in followed.items())
+    return done
+
+
+def test_sequences_over_the_whole_document_answer_as_promised(running: Running) -> None:
+    done = walk(running, "^/")
+    assert any("{" in route and min(statuses) < 300 for route, statuses in done.answered.items())
+
+
+def test_what_one_operation_makes_the_next_ones_can_use(running: Running) -> None:
+    done = walk(running, MADE)
+    # A good answer for an id that a POST of this run gave out: no generator could have guessed it, and it stood nowhere before.
+    assert done.found_again, sorted(done.made)
