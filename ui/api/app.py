@@ -7,6 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.middleware.gzip import GZipMiddleware
 
 from ui.api import problems
+from ui.api.answer_examples import add_examples
 from ui.api.docs_page import docs_page
 from ui.api.gatekeeper import Gate
 from ui.api.phone_pages import html
@@ -111,5 +112,6 @@ def _document(app: FastAPI) -> dict[str, Any]:
             "type": "http",
             "scheme": "bearer",
         }
+        add_examples(document)
         app.openapi_schema = document
     return app.openapi_schema

@@ -51,12 +51,13 @@ def _operation(document: Doc, method: str, path: str, operation: Doc) -> str:
     answers = ", ".join(
         f"{status} {_shape(_json_schema(operation['responses'][status]))}".strip() for status in good
     )
+    answered = "".join(_answer_example(document, operation["responses"][status]) for status in good)
     errors = ", ".join(status for status in operation["responses"] if status >= "300")
     return (
         f'<article class="card" id="{_anchor(method, path)}"><h3>{method.upper()} {escape(path)}</h3>'
         f"<p>{escape(operation.get('description') or operation.get('summary', ''))}</p>"
         f"<p class='quiet'>For: {escape(roles)}</p>{f'<dl>{asked}</dl>' if asked else ''}"
-        f"{_body(document, operation)}<p class='quiet'>Answers: {answers}; errors: {escape(errors) or 'none'}</p></article>"
+        f"{_body(document, operation)}<p class='quiet'>Answers: {answers}; errors: {escape(errors) or 'none'}</p>{answered}</article>"
     )
 
 
@@ -82,6 +83,11 @@ def _body(document: Doc, operation: Doc) -> str:
 
 def _example(document: Doc, schema: Doc) -> Any:
     return next(iter(_resolved(document, schema).get("examples", [])), None)
+
+
+def _answer_example(document: Doc, answer: Doc) -> str:
+    example = _example(document, _json_schema(answer))
+    return f"<pre>{escape(json.dumps(example, indent=1))}</pre>" if example else ""
 
 
 def _resolved(document: Doc, schema: Doc) -> Doc:
