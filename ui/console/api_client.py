@@ -1,7 +1,10 @@
 """The API as the console sees it: JSON over HTTP, errors in words that a person can act on."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, TypeAlias
 from uuid import uuid4
 
@@ -49,12 +52,17 @@ def open_http(base_url: str, transport: httpx.BaseTransport | None = None) -> ht
 
 @dataclass(slots=True, kw_only=True)
 class ApiClient:
-    """One person's way to the API. What carries an ETag is fetched again only where it has changed."""
+    """One person's way to the API. What carries an ETag is fetched again only where it has changed.
+
+    An act that nobody knows the outcome of keeps its idempotency key for as long as the person sits here: the same act,
+    pressed again, is then done once. What was answered, or another act at the same place, lets it go.
+    """
 
     http: httpx.Client
     token: str = ""
     browser: Mapping[str, str] = field(default_factory=dict)  # what says whose browser this is
     _kept: dict[str, tuple[str, Any]] = field(default_factory=dict)
+    _open_acts: dict[str, tuple[str, str]] = field(default_factory=dict)  # place -> what was asked, its key
 
     def get(self, path: str, **query: Any) -> Any:
         """Return the answer to a GET.
@@ -106,8 +114,10 @@ class ApiClient:
         Raises:
             ApiError: It was not done, or it is not known whether it was (`ApiAwayError`).
         """
-        headers = {"Idempotency-Key": key or uuid4().hex}
-        answer = self._send(method, path, json=body, params=dict(query or {}), headers=headers)
+        asked = json.dumps([body, sorted(dict(query or {}).items())], sort_keys=True, default=str)
+        with self._once(f"{method} {path}", asked, key) as once:
+            headers = {"Idempotency-Key": once}
+            answer = self._send(method, path, json=body, params=dict(query or {}), headers=headers)
         return answer.json() if answer.content else None
 
     def upload(self, path: str, content: bytes, **query: str) -> Any:
@@ -116,10 +126,24 @@ class ApiClient:
         Raises:
             ApiError: It was not taken, or it is not known whether it was (`ApiAwayError`).
         """
-        headers = {"Idempotency-Key": uuid4().hex, "Content-Type": "application/octet-stream"}
-        return self._send(
-            "POST", path, content=content, params=query, headers=headers, timeout=_UPLOAD_TIMEOUT_S
-        ).json()
+        asked = json.dumps([sha256(content).hexdigest(), sorted(query.items())])
+        with self._once(f"upload {path}", asked, None) as once:
+            headers = {"Idempotency-Key": once, "Content-Type": "application/octet-stream"}
+            answer = self._send(
+                "POST", path, content=content, params=query, headers=headers, timeout=_UPLOAD_TIMEOUT_S
+            )
+        return answer.json()
+
+    @contextmanager
+    def _once(self, place: str, asked: str, key: str | None) -> Iterator[str]:
+        """Give the key of an act: the one it had where it was asked before and not answered."""
+        before, kept = self._open_acts.pop(place, ("", ""))
+        once = key or (kept if before == asked else "") or uuid4().hex
+        try:
+            yield once
+        except ApiAwayError:
+            self._open_acts[place] = (asked, once)
+            raise
 
     def _send(self, method: str, path: str, *, headers: Mapping[str, str], **options: Any) -> httpx.Response:
         sent = {

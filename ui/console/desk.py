@@ -180,9 +180,10 @@ def in_words(error: ApiError) -> str:
 
 
 def attempt(act: Callable[[], Any], done: str | Callable[[Any], str]) -> bool:
-    """Do something at the API; say what came of it on the next drawing of the page. Returns whether it was done."""
+    """Do something at the API, with a sign that it runs; say what came of it on the next drawing. Returns whether it was done."""
     try:
-        answer = act()
+        with st.spinner(texts.ACTING):  # the control process may take three seconds
+            answer = act()
     except LoggedOutError:
         stand_up()
         said(texts.SESSION_OVER, good=False)

@@ -85,8 +85,7 @@ def _confirm(desk: Desk, kind: str, lead: str, confirm: str) -> None:
         if not good_reason(reason):
             st.warning(texts.REASON_SHORT)
             return
-        with st.spinner(texts.LOADING):
-            attempt(lambda: desk.api.act("POST", path, {"reason": reason.strip()}), order_in_words)
+        attempt(lambda: desk.api.act("POST", path, {"reason": reason.strip()}), order_in_words)
         st.rerun()
 
 

@@ -1,5 +1,6 @@
 """The client against the real API."""
 
+import httpx
 import pytest
 
 from tests.ui.api.world import PASSWORD
@@ -69,6 +70,48 @@ def test_the_same_key_acts_once(live_api: LiveApi) -> None:
     again = client.act("POST", path, body, key="once-1")
     assert first == again
     assert len(client.get(f"/v1/incidents/{INCIDENT}")["history"]) == 1
+
+
+class LostAnswers(httpx.BaseTransport):
+    """A line to the API that loses the first answers: what was asked arrives, what was answered does not."""
+
+    def __init__(self, line: httpx.BaseTransport, lost: int) -> None:
+        self.line, self.lost = line, lost
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        answer = self.line.handle_request(request)
+        if self.lost > 0:
+            self.lost -= 1
+            answer.close()
+            raise httpx.ReadTimeout("no answer in time")
+        return answer
+
+    def close(self) -> None:
+        self.line.close()
+
+
+def test_what_is_pressed_again_after_no_answer_is_done_once(live_api: LiveApi) -> None:
+    token = live_api.client("olga").token
+    with open_http(live_api.url, LostAnswers(httpx.HTTPTransport(), lost=1)) as http:
+        client = ApiClient(http=http, token=token)
+        with pytest.raises(ApiAwayError):
+            client.act("POST", "/v1/threads", {"title": "pressed twice"})
+        client.act("POST", "/v1/threads", {"title": "pressed twice"})
+        titles = [one["title"] for one in client.items("/v1/threads")]
+        assert titles.count("pressed twice") == 1
+        # It was answered: the same words a third time are a new act.
+        client.act("POST", "/v1/threads", {"title": "pressed twice"})
+        titles = [one["title"] for one in client.items("/v1/threads")]
+        assert titles.count("pressed twice") == 2
+
+
+def test_another_act_after_no_answer_is_not_taken_for_the_first(live_api: LiveApi) -> None:
+    token = live_api.client("olga").token
+    with open_http(live_api.url, LostAnswers(httpx.HTTPTransport(), lost=1)) as http:
+        client = ApiClient(http=http, token=token)
+        with pytest.raises(ApiAwayError):
+            client.act("POST", "/v1/threads", {"title": "first words"})
+        assert client.act("POST", "/v1/threads", {"title": "other words"})["title"] == "other words"
 
 
 def test_roles_reach_downward_and_the_unknown_reaches_nothing() -> None:
