@@ -117,6 +117,7 @@ async def _run(folder: Path, seed: int, sites: int, window_s: float, reboot_frac
         "cores_lag_max_s": max(quiet.lag_max_s, final.lag_max_s),
         "cores_lag_hold_s": event.lag_max_s,
         "cores_rss_mb": final.rss_mb,
+        "readings_stored": sum(stored.count() for stored in world.stored.values()),
         **held,
         **idle,
         "data": "simulated",

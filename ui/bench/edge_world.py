@@ -35,7 +35,7 @@ from ui.bench.edge_cores import Order, Place, Usage, Work
 from ui.bench.edge_stored import StoredReadings
 from ui.ops.broker import EmbeddedBroker
 from ui.ops.files import private_folder
-from ui.ops.pki import CONTROL, CertificateAuthority
+from ui.ops.pki import CONTROL, INGEST, CertificateAuthority
 from ui.ops.ports import free_port
 
 KEY_ID = "bench"
@@ -111,6 +111,7 @@ class World:
     sites: tuple[Site, ...]
     indices: tuple[int, ...]
     control: MqttClient
+    ingest: MqttClient
     signer: Ed25519PrivateKey
     broker: EmbeddedBroker
     cores: CoresProcess
@@ -173,7 +174,7 @@ class World:
         elif message.topic.endswith("/telemetry"):
             telemetry = decode(message.payload, TelemetryMessage)
             answer = self.stored.setdefault(telemetry.site_id, StoredReadings()).keep(telemetry)
-            self.control.publish(topic(SiteId(telemetry.site_id), "stored"), encode(answer), retain=True)
+            self.ingest.publish(topic(SiteId(telemetry.site_id), "stored"), encode(answer), retain=True)
 
 
 @asynccontextmanager
@@ -212,12 +213,16 @@ async def running_world(
             for index, site in enumerate(every)
         ]
         heard: list[Callable[[InboundMessage], None]] = []
-        control = MqttClient(
-            replace(broker.settings(authority.service(CONTROL)), max_unconfirmed=100_000),
-            on_message=lambda message: heard[0](message),  # noqa: PLW0108 (filled below)
-            random=Random(seed),  # noqa: S311
+        control, ingest = (
+            MqttClient(
+                replace(broker.settings(authority.service(name)), max_unconfirmed=100_000),
+                on_message=lambda message: heard[0](message),  # noqa: PLW0108 (filled below)
+                random=Random(f"{seed}/{name}"),  # noqa: S311
+            )
+            for name in (CONTROL, INGEST)
         )
-        control.subscribe("cbs/v1/+/ack", "cbs/v1/+/state", "cbs/v1/+/telemetry")
+        control.subscribe("cbs/v1/+/ack", "cbs/v1/+/state")
+        ingest.subscribe("cbs/v1/+/telemetry")
         work = Work(
             sites=len(every),
             seed=seed,
@@ -238,6 +243,7 @@ async def running_world(
             sites=every,
             indices=able,
             control=control,
+            ingest=ingest,
             signer=signer,
             broker=broker,
             cores=cores,
@@ -247,9 +253,10 @@ async def running_world(
             around.link.loss = quality.loss
             around.reboot = partial(cores.reboot, index)
         heard.append(world.hear)
-        control.start()
-        stack.push_async_callback(control.stop)
-        await control.wait_ready(timedelta(seconds=20))
+        for client in (control, ingest):
+            client.start()
+            stack.push_async_callback(client.stop)
+            await client.wait_ready(timedelta(seconds=20))
         await control.publish(FLEET_KEYS, sign_keys(_keys(signer, start), root), retain=True)
         plant = asyncio.create_task(world.live())
         try:

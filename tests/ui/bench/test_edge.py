@@ -144,6 +144,7 @@ def test_the_whole_benchmark_of_a_dozen_sites_meets_its_goals() -> None:
     figures, goals = outcome["figures"], outcome["goals"]
     assert figures["commanded"] == 11
     assert figures["confirmed_frac"] == 1.0
+    assert figures["readings_stored"] > 100  # the centre heard and confirmed them
     assert figures["broker_restart_dropouts"] == 0
     assert figures["deviation_frac"] <= goals["deviation_frac"]["value"]
     assert figures["siege_wrong_answer"] == 0
