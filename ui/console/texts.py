@@ -10,6 +10,7 @@ LOG_OUT = "Log out"
 WHO = "{name} · {role}"
 RETRY = "Try again"
 LOADING = "Asking the API …"
+ACTING = "Doing it, and waiting for the answer …"
 REASON = "Reason (kept in the audit trail)"
 REASON_SHORT = "Give a reason of at least three letters."
 OPEN = "Open"
@@ -481,6 +482,7 @@ PLAN_DECLINED = "Declined. The agent has been told why."
 # --- chat ---
 CHAT_QUESTION = "Ask, and act. The agent proposes; the validator and people decide."
 CHAT_THREAD = "Conversation"
+CHAT_AUTOMATED = "Show the automated cycles' conversations"
 CHAT_NEW = "New conversation"
 CHAT_KIND = {"chat": "chat", "loop": "automated"}
 CHAT_READ_ONLY = "You may read conversations. Asking takes the role operator."
@@ -576,6 +578,10 @@ INCIDENTS_ACK = "Acknowledge"
 INCIDENTS_ACKED = "Acknowledged: everybody sees that you look after it."
 INCIDENTS_MINE = "Assign to me"
 INCIDENTS_TAKEN = "It is yours."
+INCIDENTS_ASSIGN = "Assign"
+INCIDENTS_ASSIGN_WHO = "To whom (name of a user)"
+INCIDENTS_ASSIGN_CONFIRM = "Assign it"
+INCIDENTS_GIVEN = "It is {who}'s now."
 INCIDENTS_CLOSE = "Close"
 INCIDENTS_CLOSED = "Closed."
 
@@ -593,6 +599,8 @@ FORECASTS_LIMIT = "import limit"
 FORECASTS_WHY = "{model}: {why} ({version})"
 FORECASTS_ACCURACY = "Served forecasts against what happened (last {days:.0f} days)"
 FORECASTS_WORST = "Where they missed most"
+FORECASTS_OWN = "Served forecasts of {subject} against what happened"
+FORECASTS_OWN_NONE = "No served forecast of {subject} has been measured out in the last {days:.0f} days."
 FORECASTS_NO_ACCURACY = (
     "No served forecast has been measured out yet. Its first day has to pass; then its error stands here."
 )
@@ -653,7 +661,22 @@ SETTINGS_SUBJECT = "Subject (`sub`); empty: no sign-in through the provider"
 SETTINGS_SUBJECT_HELP = "Somebody who is not known yet reads their subject on the page that refuses them. The role comes from the provider."
 SETTINGS_SUBJECT_SET = "{name} is known by this sign-in now."
 SETTINGS_SUBJECT_GONE = "{name} signs in through the provider no longer; their sessions have ended."
-SETTINGS_NO_TOKENS = "There is no token. Make one over the API (POST /v1/tokens, see /docs)."
+SETTINGS_NO_TOKENS = "There is no token yet. Make one below."
+SETTINGS_GRANT = "Make a token"
+SETTINGS_GRANT_LABEL = "What it is for (a name without spaces)"
+SETTINGS_GRANT_USE = "What it may"
+SETTINGS_GRANT_USES = {
+    "site": "upload the telemetry of one site",
+    "viewer": "read everything a viewer reads",
+    "operator": "read and act as an operator",
+}
+SETTINGS_GRANT_SITE = "Site (for a token of one site)"
+SETTINGS_GRANT_DAYS = "Days until it expires"
+SETTINGS_GRANT_MAKE = "Make it"
+SETTINGS_GRANT_EMPTY = "Say what the token is for."
+SETTINGS_GRANT_MADE = "{label}: this is shown once. Copy it now and keep it where secrets are kept."
+SETTINGS_GRANT_GONE = "{label} was made, but its secret had been shown already. Withdraw it and make another."
+TOKEN_KIND = {"site": "site", "service": "service"}
 SETTINGS_TOKEN = "Token"  # noqa: S105 a label
 SETTINGS_REVOKE = "Withdraw it"
 SETTINGS_REVOKED = "Withdrawn; it does not work any more."

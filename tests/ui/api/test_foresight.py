@@ -84,6 +84,9 @@ async def test_served_forecasts_are_told_against_what_happened(world: World) -> 
         )
     finally:
         await pool.close()
+    own = await world.get("/v1/forecast-accuracy?subject_id=site-1")
+    assert [(one["model"], one["mae_w"]) for one in own["models"]] == [("ridge", 50.0)]
+    assert (await world.get("/v1/forecast-accuracy?subject_id=site-2"))["models"] == []
     answer = await world.get("/v1/forecast-accuracy")
     assert answer["models"] == [
         {

@@ -1,17 +1,24 @@
 """Every page, drawn by Streamlit itself, against the real API."""
 
+import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 from streamlit.testing.v1 import AppTest
 
 import ui.console
+from tests.edge.safety.examples import NOW
 from tests.ui.api.world import PASSWORD
 from tests.ui.console.conftest import CURVE_THREAD, INCIDENT, PLAN, THREAD, LiveApi
 from tests.ui.console.examples import PAGES
+from ui.console.api_client import ApiClient, open_http
 from ui.console.desk import API_URL, shared_http
+from ui.ops.ports import free_port
+from ui.ops.secrets import DatabaseRole
 
 pytestmark = pytest.mark.database
 APP = Path(ui.console.__path__[0]) / "app.py"
@@ -41,17 +48,19 @@ def drawn(live_api: LiveApi, who: str, page: str, **query: str) -> AppTest:
     return test
 
 
+def popovers(test: AppTest) -> set[str]:
+    """Return the labels of questions that open on a click."""
+    return {str(getattr(one, "proto").popover.label) for one in test.get("popover")}  # noqa: B009 (no type says it)
+
+
 def labels(test: AppTest) -> set[str]:
     return {one.label for one in test.button}
 
 
 @pytest.mark.parametrize("page", PAGES)
-@pytest.mark.parametrize("who", ["vic", "ada"])
-def test_every_page_draws_and_stop_for_all_is_there_for_those_who_may(
-    live_api: LiveApi, who: str, page: str
-) -> None:
-    test = drawn(live_api, who, page)
-    assert ("Stop for all" in labels(test)) == (who == "ada")
+def test_every_page_draws_and_stop_for_all_is_there_for_who_may(live_api: LiveApi, page: str) -> None:
+    test = drawn(live_api, "ada", page)
+    assert "Stop for all" in labels(test)
     assert not test.error
 
 
@@ -131,6 +140,45 @@ def test_an_incident_is_taken_by_who_presses(live_api: LiveApi) -> None:
     next(one for one in test.button if one.label == "Assign to me").click().run()
     assert live_api.client("vic").get(f"/v1/incidents/{INCIDENT}")["assignee"] == "olga"
     assert "Assign to me" not in labels(drawn(live_api, "vic", "incidents", incident=INCIDENT))
+
+
+def test_an_incident_is_given_to_anybody_whom_the_api_knows(live_api: LiveApi) -> None:
+    test = drawn(live_api, "olga", "incidents", incident=INCIDENT)
+    next(one for one in test.text_input if one.label.startswith("To whom")).set_value("nobody-here")
+    next(one for one in test.button if one.label == "Assign it").click().run()
+    assert "there is no active user nobody-here" in test.error[0].value
+    next(one for one in test.text_input if one.label.startswith("To whom")).set_value("bo")
+    next(one for one in test.button if one.label == "Assign it").click().run()
+    assert test.success[0].value == "It is bo's now."
+    assert live_api.client("vic").get(f"/v1/incidents/{INCIDENT}")["assignee"] == "bo"
+
+
+def test_forty_automated_cycles_hide_nobodys_conversation(live_api: LiveApi) -> None:
+    later = NOW + timedelta(hours=1)
+    with psycopg.connect(live_api.database.dsn(DatabaseRole.LOOP), autocommit=True) as loop:
+        loop.execute(
+            "INSERT INTO thread SELECT 'cycle-many-' || k, 'loop', 'Automated cycle', 'loop', %s + k * interval '1 second'"
+            " FROM generate_series(1, 41) AS k",
+            [later],
+        )
+    test = drawn(live_api, "vic", "chat")
+    assert any("chat, " in one for one in test.selectbox[0].options)
+    assert not any("automated, " in one for one in test.selectbox[0].options)
+    test.toggle[0].set_value(True).run()
+    assert sum("automated, " in one for one in test.selectbox[0].options) == 40
+
+
+def test_an_admin_makes_a_token_that_is_shown_once_and_works(live_api: LiveApi) -> None:
+    test = drawn(live_api, "ada", "settings")
+    next(one for one in test.text_input if one.label.startswith("What it is for")).set_value(
+        "intranet-reader"
+    )
+    next(one for one in test.selectbox if one.label == "What it may").set_value("viewer")
+    next(one for one in test.button if one.label == "Make it").click().run()
+    assert not test.exception
+    secret = test.code[0].value
+    assert ApiClient(http=live_api.http, token=secret).get("/v1/me")["role"] == "viewer"
+    assert not test.run().code
 
 
 def test_the_record_is_checked_for_who_asks(live_api: LiveApi) -> None:
@@ -257,3 +305,85 @@ def test_what_ingest_told_of_stands_on_the_page_of_data_quality(live_api: LiveAp
     test = drawn(live_api, "vic", "quality")
     assert any(one.value == "**What sites and ingest told of**" for one in test.markdown)
     assert any("no message that had to wait" in one.value for one in test.caption)
+
+
+# All that a viewer may press or fill in; {} stands for what the data names.
+VIEWER_MAY = (
+    "Back to the list|Search|Read it whole|Change my password|Conversation|Audit trail|Open the chosen plan|New conversation",
+    r"(?:critical|warning|info): .*",  # opens an incident
+    r".*: .* at .* \((?:critical|warning|info)\)",  # opens what is expected
+    r"[A-Z][a-z ]+, .*, sites: \d+",  # opens a plan
+    r"Open site-\d+|Go to one of them|group .*",
+)
+VIEWER_FILLS_IN = {
+    "Ask in your own words", "Old password", "New password (at least 10 characters)", "Site", "State", "Status", "Show", "Last",
+    "Of", "Kind", "Conversation", "Site or feeder", "Within", "With resistance", "Time zone of all instants shown",
+    "Go to one of them", "Show the automated cycles' conversations", "What this forecast is made of",
+}  # fmt: skip
+FILLED_IN = (
+    "text_input",
+    "text_area",
+    "number_input",
+    "selectbox",
+    "multiselect",
+    "toggle",
+    "checkbox",
+    "button_group",
+)
+WHOLE = (
+    *((page, {}) for page in PAGES),
+    ("plans", {"plan": PLAN}),
+    ("incidents", {"incident": INCIDENT}),
+    ("chat", {"thread": THREAD}),
+)
+
+
+@pytest.mark.parametrize(("page", "query"), WHOLE)
+def test_a_viewer_sees_nothing_to_press_that_they_may_not(
+    live_api: LiveApi, page: str, query: dict[str, str]
+) -> None:
+    test = drawn(live_api, "vic", page, **query)
+    assert [one for one in labels(test) if not re.fullmatch("|".join(VIEWER_MAY), one)] == []
+    assert popovers(test) == set()
+    assert not test.error
+    assert not test.chat_input
+    assert not test.get("file_uploader")
+    shown = {str(getattr(one, "label", "")) for kind in FILLED_IN for one in test.get(kind)}
+    assert shown - VIEWER_FILLS_IN == set()
+
+
+def test_the_list_of_what_a_viewer_may_press_leaves_out_what_others_may(live_api: LiveApi) -> None:
+    plan = drawn(live_api, "ada", "plans", plan=PLAN)
+    incident = drawn(live_api, "ada", "incidents", incident=INCIDENT)
+    assert popovers(plan) >= {"Approve", "Decline"}
+    assert popovers(incident) >= {"Assign", "Close"}
+    seen = labels(plan) | labels(incident)
+    others = {one for one in seen if not re.fullmatch("|".join(VIEWER_MAY), one)}
+    assert {"Stop for all", "Yes, approve", "Decline this plan", "Change", "Close", "Assign it"} <= others
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_whose_api_is_away_says_what_to_do(page: str, nobody: httpx.Client) -> None:
+    test = AppTest.from_function(_draw_without_api, args=(nobody, page), default_timeout=30).run()
+    assert not test.exception, [one.value for one in test.exception]
+    assert test.error, "nothing says that the API is away"
+    assert "The API does not answer" in test.error[0].value
+    assert "cellwatt status" in test.error[0].value
+
+
+def _draw_without_api(http: "httpx.Client", page: str) -> None:
+    """Draw one page for an admin whose API went away after the login."""
+    from importlib import import_module
+
+    from ui.console.desk import seated, sit_down
+
+    sit_down(http, "gone", {"name": "ada", "role": "admin"})
+    desk = seated()
+    assert desk is not None
+    getattr(import_module(f"ui.console.views.{page}"), f"show_{page}")(desk)
+
+
+@pytest.fixture(scope="module")
+def nobody() -> Iterator[httpx.Client]:
+    with open_http(f"http://127.0.0.1:{free_port()}") as http:
+        yield http

@@ -29,6 +29,7 @@ from ui.api.foresight_schemas import (
     SubjectAccuracyOut,
 )
 from ui.api.roles import Role
+from ui.api.schemas import Name
 
 router = APIRouter(prefix="/v1")
 _MOST_DRIFTS = 100
@@ -56,11 +57,15 @@ def _place(one: Countdown) -> tuple[datetime, str, str]:
 
 @router.get("/forecast-accuracy", tags=["forecasts"], **may(Role.VIEWER))
 async def forecast_accuracy(
-    services: ServicesHere, quantity: Annotated[Quantity, Query(description="of what")] = Quantity.LOAD_W
+    services: ServicesHere,
+    quantity: Annotated[Quantity, Query(description="of what")] = Quantity.LOAD_W,
+    subject_id: Annotated[
+        Name | None, Query(description="of one site or feeder alone; by default of all")
+    ] = None,
 ) -> ForecastAccuracy:
     """Show how each model's served forecasts of the last weeks met what was measured, and whose errors grew."""
     now = services.clock.now()
-    scores = await services.scores.scores(quantity, now, window=_WINDOW)
+    scores = await services.scores.scores(quantity, now, window=_WINDOW, subject_id=subject_id)
     models, drifts = accuracy_of(scores), drifts_of(scores, now)
     return ForecastAccuracy(
         quantity=quantity.value,

@@ -58,7 +58,8 @@ def show_chat(desk: Desk) -> None:
 
 
 def _choose(desk: Desk) -> str:
-    found = desk.api.items("/v1/threads", most=_THREADS)
+    automated = st.toggle(texts.CHAT_AUTOMATED, key="automated_threads")
+    found = desk.api.items("/v1/threads", most=_THREADS, kind="loop" if automated else "chat")
     titles = {one["thread_id"]: one for one in found}
     asked = asked_for("thread")
     ids = ["", *titles]
@@ -135,10 +136,11 @@ def _suggest(desk: Desk) -> None:
 
 def _say(desk: Desk, thread_id: str, text: str) -> None:
     try:
-        if not thread_id:
-            title = text if len(text) <= _MOST_TITLE else text[: _MOST_TITLE - 1] + "…"
-            thread_id = str(desk.api.act("POST", "/v1/threads", {"title": title})["thread_id"])
-        desk.api.act("POST", f"/v1/threads/{thread_id}/messages", {"text": text})
+        with st.spinner(texts.ACTING):
+            if not thread_id:
+                title = text if len(text) <= _MOST_TITLE else text[: _MOST_TITLE - 1] + "…"
+                thread_id = str(desk.api.act("POST", "/v1/threads", {"title": title})["thread_id"])
+            desk.api.act("POST", f"/v1/threads/{thread_id}/messages", {"text": text})
     except ApiError as error:
         st.error(in_words(error))
         return

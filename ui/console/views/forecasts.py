@@ -52,6 +52,7 @@ def show_forecasts(desk: Desk) -> None:
             key=f"subject {quantity}",
         )
         _band(desk, str(subject), str(quantity), now, fleet)
+        _own(desk.api.get("/v1/forecast-accuracy", quantity=quantity, subject_id=subject), str(subject))
         st.markdown(f"**{texts.FORECASTS_ALL}**")
         show_rows(forecast_rows(lines, desk.zone), key=f"forecasts {quantity}")
 
@@ -86,6 +87,15 @@ def _accuracy(found: Doc) -> None:
             texts.FORECASTS_DRIFT.format(subjects=", ".join(grown[:_MOST_NAMED])),
             icon=":material/trending_up:",
         )
+
+
+def _own(found: Doc, subject: str) -> None:
+    """Draw how each model that served one subject did there."""
+    if not found["models"]:
+        st.caption(texts.FORECASTS_OWN_NONE.format(subject=subject, days=found["days"]))
+        return
+    st.markdown(f"**{texts.FORECASTS_OWN.format(subject=subject)}**")
+    show_rows(accuracy_rows(found["models"]), key=f"own accuracy {found['quantity']} {subject}")
 
 
 def accuracy_rows(models: Sequence[Doc]) -> list[dict[str, Any]]:

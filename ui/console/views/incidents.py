@@ -156,6 +156,17 @@ def evidence_lines(evidence: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _assign(desk: Desk, path: str) -> None:
+    """Give an incident to somebody; the API says whether there is such a user."""
+    who = st.text_input(texts.INCIDENTS_ASSIGN_WHO, key="assignee", max_chars=64).strip()
+    if st.button(texts.INCIDENTS_ASSIGN_CONFIRM, key="confirm assign", type="primary") and who:
+        attempt(
+            lambda: desk.api.act("POST", f"{path}/assign", {"assignee": who}),
+            texts.INCIDENTS_GIVEN.format(who=who),
+        )
+        st.rerun()
+
+
 def _actions(desk: Desk, one: Doc) -> None:
     if one["state"] == "closed" or not desk.may("operator"):
         return
@@ -172,6 +183,8 @@ def _actions(desk: Desk, one: Doc) -> None:
                 lambda: desk.api.act("POST", f"{path}/assign", {"assignee": desk.name}), texts.INCIDENTS_TAKEN
             )
             st.rerun()
+        with ask(texts.INCIDENTS_ASSIGN, "assign", icon=":material/group:"):
+            _assign(desk, path)
         with ask(texts.INCIDENTS_CLOSE, "close", icon=":material/done_all:"):
             reason_button(
                 desk, f"{path}/close", key="close", confirm=texts.INCIDENTS_CLOSE, done=texts.INCIDENTS_CLOSED,

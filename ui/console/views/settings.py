@@ -205,7 +205,37 @@ def _link_user(desk: Desk, names: list[str], label: str) -> None:
     st.rerun()
 
 
+def _make_token(desk: Desk) -> None:
+    """Make a token; its secret stands on the screen until the next drawing and nowhere else."""
+    with st.form("make token", clear_on_submit=True):
+        st.markdown(f"**{texts.SETTINGS_GRANT}**")
+        label = st.text_input(texts.SETTINGS_GRANT_LABEL, max_chars=64).strip()
+        use = st.selectbox(
+            texts.SETTINGS_GRANT_USE,
+            list(texts.SETTINGS_GRANT_USES),
+            format_func=lambda one: texts.SETTINGS_GRANT_USES[one],
+        )
+        site_id = st.text_input(texts.SETTINGS_GRANT_SITE, max_chars=64).strip()
+        days = st.number_input(texts.SETTINGS_GRANT_DAYS, min_value=1, max_value=1825, value=365)
+        pressed = st.form_submit_button(texts.SETTINGS_GRANT_MAKE)
+    if not pressed:
+        return
+    if not label:
+        st.warning(texts.SETTINGS_GRANT_EMPTY)
+        return
+    scope = {"kind": "site", "site_id": site_id} if use == "site" else {"kind": "service", "role": use}
+    body = {"label": label, "expires_in_days": int(days), **scope}
+    with problems_shown(), st.spinner(texts.ACTING):
+        made = desk.api.act("POST", "/v1/tokens", body)
+        if made["token"] is None:
+            st.warning(texts.SETTINGS_GRANT_GONE.format(label=label))
+            return
+        st.success(texts.SETTINGS_GRANT_MADE.format(label=label), icon=":material/key:")
+        st.code(made["token"], language=None)
+
+
 def _tokens(desk: Desk) -> None:
+    _make_token(desk)
     found = desk.api.items("/v1/tokens")
     if not found:
         st.info(texts.SETTINGS_NO_TOKENS, icon=":material/key:")
@@ -214,7 +244,7 @@ def _tokens(desk: Desk) -> None:
         {
             "token_id": one["token_id"],
             "label": one["label"],
-            "kind": one["kind"],
+            "kind": named(texts.TOKEN_KIND, one["kind"]),
             "role": one["role"],
             "expires": local(one["expires_at"], desk.zone),
             "revoked": local(one["revoked_at"], desk.zone),
