@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 WORKERS ?= 2
 
-.PHONY: run demo test lint proof soak bench eval check-services clean
+.PHONY: run demo test lint proof soak bench eval eval-embedded clean
 
 run: $(READY)            ## bring the whole system up on simulated sites (ARGS="--sites 48 --speed 10")
 	@$(BIN)/cellwatt up $(ARGS)
@@ -38,6 +38,11 @@ soak: $(READY) services  ## long runs: a gateway's hour twice, two thousand gate
 
 eval: $(READY)           ## score the agent on the committed cases
 	$(BIN)/cellwatt eval agent $(ARGS)
+
+eval-embedded: $(READY)  ## score the embedded model, and attack it: 15 minutes on two idle cores; fetches 1.1 GB once
+	@$(BIN)/cellwatt llm install
+	$(BIN)/cellwatt llm serve $(BIN)/cellwatt eval agent --model embedded --results benchmarks/results.json $(ARGS)
+	$(BIN)/cellwatt llm serve $(BIN)/cellwatt eval attacks --model embedded --results benchmarks/results.json $(ARGS)
 
 # As root this installs mosquitto (and chromium for the browser tests); otherwise it says what is missing.
 .PHONY: services

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import subprocess
 import sys
 import time
 
@@ -24,6 +25,11 @@ def add_llm_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPars
         one = kinds.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
         if name == "serve":
             one.add_argument("--port", type=int, help="by default one that is free")
+            one.add_argument(
+                "command",
+                nargs=argparse.REMAINDER,
+                help="run this beside them, with CELLWATT_LLM_URL set, and end with it",
+            )
         one.set_defaults(run=run)
 
 
@@ -72,7 +78,7 @@ def _status(_: argparse.Namespace) -> int:
 def _serve(args: argparse.Namespace) -> int:
     from telemetry.model.errors import ControlError
     from ui.ops.llm import held, models_folder
-    from ui.ops.llm_run import answers, server_spec, url_of
+    from ui.ops.llm_run import URL, answers, server_spec, url_of
     from ui.ops.ports import free_port
     from ui.ops.process import spawn, stop
 
@@ -85,8 +91,10 @@ def _serve(args: argparse.Namespace) -> int:
     try:
         while server.poll() is None and not answers(port):
             time.sleep(0.3)
+        if server.poll() is None and args.command:
+            return subprocess.run(args.command, env={**os.environ, URL: url_of(port)}, check=False).returncode
         if server.poll() is None:
-            print(f"CELLWATT_LLM_URL={url_of(port)}", flush=True)
+            print(f"{URL}={url_of(port)}", flush=True)
         return server.wait()
     except KeyboardInterrupt:
         return stop(server, spec) and 0
