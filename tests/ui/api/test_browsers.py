@@ -10,10 +10,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.ui.api.world import PASSWORD, QUICK, World, world_over
+from tests.edge.safety.examples import a_policy_table
+from tests.ui.api.world import PASSWORD, QUICK, World, world_over, write_policy
 from ui.browser_address import HEADER, KEY_FILE, browser_header, signed
 from ui.console.api_client import RefusedError, log_in, open_http
-from ui.processes.api import listening, serve
+from ui.ops.ports import free_port
+from ui.ops.secrets import DatabaseRole
+from ui.processes.api import listening, run_api, serve
+from ui.settings import API_PORT, DATABASE_URL, POLICY_FILE, READY_FILE, SESSION_SECRET_FILE
 
 pytestmark = [pytest.mark.database, pytest.mark.asyncio(loop_scope="module")]
 KEY = bytes(range(32))
@@ -98,6 +102,35 @@ async def test_a_forwarded_address_counts_from_a_named_proxy_only(
             for number in (7, 8, 9)
         ]
         assert [one.status_code for one in found] == [401, 401, last]
+
+
+async def test_the_process_takes_its_key_from_the_file_that_it_is_given(world: World, tmp_path: Path) -> None:
+    write_policy(tmp_path / "policy.toml", a_policy_table())
+    for name, content in (("session", bytes(32)), ("browser", KEY)):
+        (tmp_path / name).write_bytes(base64.b64encode(content))
+        (tmp_path / name).chmod(0o600)
+    port = free_port()
+    env = {
+        DATABASE_URL: world.database.dsn(DatabaseRole.API),
+        API_PORT: str(port),
+        POLICY_FILE: str(tmp_path / "policy.toml"),
+        SESSION_SECRET_FILE: str(tmp_path / "session"),
+        KEY_FILE: str(tmp_path / "browser"),
+        READY_FILE: str(tmp_path / "ready"),
+    }
+    serving = asyncio.create_task(run_api(env))
+    try:
+        async with asyncio.timeout(SOON):
+            while not (tmp_path / "ready").exists():
+                await asyncio.sleep(0.02)
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+                signed_ = {HEADER: signed("203.0.113.77", KEY)}
+                assert (await http.post("/v1/session", json=LOGIN, headers=signed_)).status_code == 401
+    finally:
+        serving.cancel()
+        with suppress(asyncio.CancelledError):
+            await serving
+    assert world.audit("session.refused")[-1][3]["address"] == "203.0.113.77"
 
 
 async def test_the_consoles_own_client_sends_it(world: World, tmp_path: Path) -> None:
