@@ -94,6 +94,17 @@ def test_each_process_gets_its_own_role_and_nothing_of_the_others(installation: 
         assert "SECRET_OF_MINE" not in env
 
 
+def test_whose_word_for_an_address_is_taken_is_handed_to_the_two_that_are_asked(
+    installation: Installation,
+) -> None:
+    inherited = {settings.TRUSTED_PROXIES: "127.0.0.1"}
+    told = {
+        name: installation.env(name, inherited).get(settings.TRUSTED_PROXIES)
+        for name in ("api", "console", "loop")
+    }
+    assert told == {"api": "127.0.0.1", "console": "127.0.0.1", "loop": None}
+
+
 def test_the_broker_settings_are_those_of_the_processs_own_certificate(installation: Installation) -> None:
     pki = installation.state.folder("pki")
     (pki / "clients").mkdir()
