@@ -170,7 +170,9 @@ class System:
             self._start_processes(first, step)
         if "simulate" in options.processes:
             with step_of("history") as step:
-                self._wait_until(lambda: self._history_frac(step, again=again) >= 1.0, "simulate", "the history")
+                self._wait_until(
+                    lambda: self._history_frac(step, again=again) >= 1.0, "simulate", "the history"
+                )
             with step_of("live data") as step:
                 self._wait_until(lambda: self._live_frac(step) >= _LIVE_SHARE, "simulate", "live data")
         if "loop" in options.processes and not again:  # last: its first look at the fleet should see one
