@@ -1,6 +1,6 @@
 """What the edge does in a simulated fleet: response, confirmation, energy by quarter of an hour, mains release.
 
-Real gateway cores in a process of their own, real MQTT over TLS to mosquitto, real Modbus TCP; plant, load and the
+Real gateway cores in processes of their own, real MQTT over TLS to mosquitto, real Modbus TCP; plant, load and the
 links' faults are simulated, and so is every figure here. The centre is this bench: it signs and sends, and repeats what
 is not answered; the approval's own checks (`edge.control`) are not in the response.
 """
@@ -116,6 +116,7 @@ async def _run(folder: Path, seed: int, sites: int, window_s: float, reboot_frac
         "plant_lag_max_s": max(dispatch_lag_s, world.lag_s),
         "cores_lag_max_s": max(quiet.lag_max_s, final.lag_max_s),
         "cores_lag_hold_s": event.lag_max_s,
+        "cores_processes": len(world.cores),
         "cores_rss_mb": final.rss_mb,
         "readings_stored": sum(stored.count() for stored in world.stored.values()),
         **held,

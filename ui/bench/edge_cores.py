@@ -39,7 +39,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
-    """What the process is to run."""
+    """What a process is to run: the sites that `places` names by index, of a fleet of `sites`."""
 
     sites: int
     seed: int
@@ -49,7 +49,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     clock: str
     authority: str
     scan_wall_s: float
-    places: list[Place]
+    places: dict[int, Place]
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,8 +91,8 @@ class Cores:
             async with gate:
                 return await self._open(index)
 
-        ports = await asyncio.gather(*(one(index) for index in range(len(self._sites))))
-        for index, port in enumerate(ports):
+        ports = await asyncio.gather(*map(one, self._work.places))
+        for index, port in zip(self._work.places, ports, strict=True):
             self._start(index, port)
 
     async def _open(self, index: int) -> ModbusSitePort:

@@ -1,12 +1,11 @@
-"""A simulated fleet under real gateway cores: plant, devices and links here, the cores in a process beside it. Simulated.
+"""A simulated fleet under real gateway cores: plant, devices and links here, the cores in processes beside it. Simulated.
 
 Modbus TCP and MQTT over TLS are real sockets; each site's link to the broker is a TCP proxy that delays and loses.
 """
 
 import asyncio
 import base64
-import sys
-from asyncio.subprocess import PIPE, Process
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,6 @@ from pathlib import Path
 from random import Random
 from time import monotonic
 
-import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge.envelope import KeySet, SigningKey, decode_ack, public_bytes, sign_command, sign_keys
@@ -31,7 +29,8 @@ from telemetry.model.clock import FilePace, Pace, PacedClock, change_speed, read
 from telemetry.model.site import Site, SiteId, SiteMode
 from telemetry.mqtt import InboundMessage, MqttClient
 from telemetry.wire import StateMessage, TelemetryMessage, decode, encode
-from ui.bench.edge_cores import Order, Place, Usage, Work
+from ui.bench.edge_cores import Place, Work
+from ui.bench.edge_cores_pool import CoresPool
 from ui.bench.edge_stored import StoredReadings
 from ui.ops.broker import EmbeddedBroker
 from ui.ops.files import private_folder
@@ -52,54 +51,9 @@ class LinkQuality:
     loss: float = 0.01
 
 
-class CoresProcess:
-    """The process of the cores, spoken to by lines of JSON."""
-
-    def __init__(self, process: Process) -> None:
-        self._process = process
-
-    @staticmethod
-    async def start(work: Work) -> "CoresProcess":
-        """Start it and return when every port to the devices is open."""
-        arguments = ("-m", "ui.bench.edge_cores")
-        process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdin=PIPE, stdout=PIPE)
-        made = CoresProcess(process)
-        made._write(msgspec.json.encode(work))
-        await made._usage()
-        return made
-
-    def _write(self, line: bytes) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(line + b"\n")
-
-    async def _usage(self) -> Usage:
-        assert self._process.stdout is not None
-        return msgspec.json.decode(await self._process.stdout.readline(), type=Usage)
-
-    def reboot(self, index: int, away_s: float) -> None:
-        """Stop a core and start it again after a while."""
-        self._write(msgspec.json.encode(Order(reboot=index, away_s=away_s)))
-
-    async def usage(self) -> Usage:
-        """Ask what it used."""
-        self._write(msgspec.json.encode(Order(report=True)))
-        return await self._usage()
-
-    async def stop(self) -> None:
-        """End its input, which ends it."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            async with asyncio.timeout(60.0):
-                await self._process.wait()
-        except TimeoutError:
-            self._process.kill()
-            await self._process.wait()
-
-
 @dataclass
 class World:
-    """The running bench: clock, plant, the cores' process, and the centre's end of the link.
+    """The running bench: clock, plant, the cores' processes, and the centre's end of the link.
 
     `lag_s` is the longest that this process stood still, wall time: above a second, the machine is too busy for the
     figures to say anything about the gateways.
@@ -114,7 +68,7 @@ class World:
     ingest: MqttClient
     signer: Ed25519PrivateKey
     broker: EmbeddedBroker
-    cores: CoresProcess
+    cores: CoresPool
     answers: dict[str, Acknowledgement] = field(default_factory=dict)
     last: dict[str, Acknowledgement] = field(default_factory=dict)
     states: dict[str, StateMessage] = field(default_factory=dict)
@@ -232,9 +186,9 @@ async def running_world(
             clock=str(clock_file),
             authority=str(authority.path),
             scan_wall_s=scan_wall_s,
-            places=places,
+            places=dict(enumerate(places)),
         )
-        cores = await CoresProcess.start(work)
+        cores = await CoresPool.start(work, os.cpu_count() or 1)
         stack.push_async_callback(cores.stop)
         world = World(
             clock=clock,
