@@ -30,6 +30,7 @@ _REBOOT_S = 5.0
 _LOAD_STEPS_FRAC = 0.2  # of the sites
 _HOLD_S = 30.0
 _BROKER_AWAY_S = 10.0
+_CALM_S = 20.0  # after the broker's restart the fleet sends what waited: on one machine, a burst that is not the mains loss's
 _AFTER = timedelta(minutes=25)  # all recharge by then: 10 minutes of random delay, 10 of ramp
 
 
@@ -230,7 +231,7 @@ async def _hold(
 
 async def _lose_mains(world: World, orders: dict[int, Command]) -> list[float]:
     """Discharge every site again, cut all mains in one instant; return the seconds until each rectifier is at float."""
-    await asyncio.sleep(2.0)  # of the event's end the fleet takes its leave first
+    await asyncio.sleep(_CALM_S)
     now = world.clock.now()
     for index, old in orders.items():
         fresh = replace(
