@@ -30,7 +30,7 @@ _REBOOT_S = 5.0
 _LOAD_STEPS_FRAC = 0.2  # of the sites
 _HOLD_S = 30.0
 _BROKER_AWAY_S = 10.0
-_CALM_S = 20.0  # after the broker's restart the fleet sends what waited: on one machine, a burst that is not the mains loss's
+_CALM_S = 60.0  # after the broker's restart the fleet sends what waited: on one machine, a burst that is not the mains loss's
 _AFTER = timedelta(minutes=25)  # all recharge by then: 10 minutes of random delay, 10 of ramp
 
 
