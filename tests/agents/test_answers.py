@@ -15,7 +15,7 @@ from ui.ops.secrets import DatabaseRole
 
 QUESTIONS = {
     "Is the fleet all right?": "6 sites are online",
-    "what is cbs-0001 doing": "It may not be dispatched: S8 site cbs-0001: active alarms: door 99 open.",
+    "what is cbs-0001 doing": "It may not be dispatched: S8 site cbs-0001: active alarms: an alarm whose text is not a plain name.",
     "how long does cbs-0002 last": "cbs-0002 runs 8.0 h",
     "forecast for feeder-1": "the upper forecast is 7.25 kW above it",
     "forecast for cbs-0001": "expected to peak at 2.0 kW, at most 2.1 kW",

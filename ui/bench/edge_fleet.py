@@ -100,7 +100,8 @@ class SteppedFleet:
     ) -> None:
         """Prepare; `feeder_share_w` replaces what commissioning wrote to each site, W at the AC side, at every hour."""
         self.registered = registered
-        self._pacing = pacing or Pacing()
+        # A stepped clock waits for nobody: what is held back would come in wall time.
+        self._pacing = pacing or Pacing(report_spread_s=0.0)
         self.sites: tuple[Site, ...] = tuple(
             site if feeder_share_w is None else _with_share(site, feeder_share_w)
             for site in registered.sites.values()

@@ -175,7 +175,7 @@ def test_many_of_a_kind_are_counted(state: Path) -> None:
         path.chmod(0o644)
     found = check_modes(state)
     assert len(found) == 5
-    assert found[-1].detail.endswith("(and 4 more like it)")  # nine secrets, five lines
+    assert found[-1].detail.endswith("(and 5 more like it)")  # ten secrets, five lines
 
 
 @pytest.mark.parametrize(
