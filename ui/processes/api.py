@@ -31,6 +31,7 @@ from ui.settings import (
 )
 
 _HOST = "127.0.0.1"
+_LATE_LOOKS = 3
 _LOOK_EVERY_S = 0.02
 _LAST_REQUESTS_S = 5
 _BACKLOG = 512
@@ -114,6 +115,10 @@ async def serve(
         services.hub.close()
         server.should_exit = True
         await serving
+        for _ in range(_LATE_LOOKS):  # a connection that was accepted while the last ones were closed
+            await asyncio.sleep(0.01)
+            for late in tuple(server.server_state.connections):
+                late.shutdown()
 
 
 @contextlib.contextmanager
