@@ -19,7 +19,7 @@ from time import monotonic, process_time
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import structs
 
-from edge.envelope import KeySet, SigningKey, decode_ack, public_bytes, sign_command, sign_keys
+from edge.envelope import decode_ack, public_bytes, sign_command, sign_keys
 from edge.gateway.buffer import Buffer
 from edge.gateway.config import Pacing
 from edge.gateway.core import GatewayCore
@@ -35,11 +35,11 @@ from edge.simulator.registry import SimulatedFleet, simulated_fleet
 from edge.simulator.surroundings import SkewedClock
 from telemetry.model.site import Site, SiteMode
 from telemetry.wire import TelemetryMessage, decode
+from ui.bench.bench_keys import KEY_ID, bench_keys
 from ui.bench.edge_account import Account
 from ui.bench.edge_hour import InstantLink, SteppedClock
 from ui.processes.gateways import site_config
 
-KEY_ID = "bench"
 _TIME_OUT_S = 0.005  # wall time: a step of domain time does not wait for a device that is silent
 
 
@@ -145,11 +145,7 @@ class SteppedFleet:
             self._ports.append(port)
             await self._boot(index)
         await self.step(1.0)
-        day, at = timedelta(days=1), self.clock.now()
-        key = SigningKey(
-            key_id=KEY_ID, public=public_bytes(self._signer), not_before=at - day, not_after=at + 60 * day
-        )
-        envelope = sign_keys(KeySet(epoch=1, keys=(key,)), self._root)
+        envelope = sign_keys(bench_keys(self._signer, self.clock.now()), self._root)
         for index in self._cores:
             self.links[index].deliver(FLEET_KEYS, envelope)
         await self.settle()

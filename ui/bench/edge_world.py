@@ -17,7 +17,7 @@ from time import monotonic
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from edge.envelope import KeySet, SigningKey, decode_ack, public_bytes, sign_command, sign_keys
+from edge.envelope import decode_ack, public_bytes, sign_command, sign_keys
 from edge.gateway.uplink import FLEET_KEYS, topic
 from edge.plan import Acknowledgement, Command
 from edge.simulator.faults import Fault
@@ -29,6 +29,7 @@ from telemetry.model.clock import FilePace, Pace, PacedClock, change_speed, read
 from telemetry.model.site import Site, SiteId, SiteMode
 from telemetry.mqtt import InboundMessage, MqttClient
 from telemetry.wire import StateMessage, TelemetryMessage, decode, encode
+from ui.bench.bench_keys import KEY_ID, bench_keys
 from ui.bench.edge_cores import Place, Work
 from ui.bench.edge_cores_pool import CoresPool
 from ui.bench.edge_stored import StoredReadings
@@ -37,7 +38,6 @@ from ui.ops.files import private_folder
 from ui.ops.pki import CONTROL, INGEST, CertificateAuthority
 from ui.ops.ports import free_port
 
-KEY_ID = "bench"
 _TICK_S = 0.02
 _ONLINE_WITHIN_S = 240.0
 
@@ -211,21 +211,13 @@ async def running_world(
             client.start()
             stack.push_async_callback(client.stop)
             await client.wait_ready(timedelta(seconds=20))
-        await control.publish(FLEET_KEYS, sign_keys(_keys(signer, start), root), retain=True)
+        await control.publish(FLEET_KEYS, sign_keys(bench_keys(signer, start), root), retain=True)
         plant = asyncio.create_task(world.live())
         try:
             yield world
         finally:
             plant.cancel()
             await asyncio.wait([plant])
-
-
-def _keys(signer: Ed25519PrivateKey, start: datetime) -> KeySet:
-    day = timedelta(days=1)
-    key = SigningKey(
-        key_id=KEY_ID, public=public_bytes(signer), not_before=start - day, not_after=start + 30 * day
-    )
-    return KeySet(epoch=1, keys=(key,))
 
 
 async def _place(

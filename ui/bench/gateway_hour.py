@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from edge.envelope import KeySet, SigningKey, decode_ack, public_bytes, sign_command, sign_keys
+from edge.envelope import decode_ack, public_bytes, sign_command, sign_keys
 from edge.gateway.config import BrokerConfig, GatewayFile, Pacing, SiteConfig
 from edge.gateway.uplink import FLEET_KEYS, topic
 from edge.plan import Acknowledgement, AckVerdict, Command, CommandId, CommandKind, ScheduleBody
@@ -33,6 +33,7 @@ from telemetry.model.clock import wall_clock
 from telemetry.model.site import SiteId, SiteMode
 from telemetry.mqtt import InboundMessage, MqttClient
 from telemetry.wire import StateMessage, TelemetryMessage, decode, encode
+from ui.bench.bench_keys import KEY_ID, bench_keys
 from ui.bench.edge_stored import StoredReadings
 from ui.bench.harness import BenchmarkError
 from ui.bench.local_world import own_limits
@@ -92,7 +93,7 @@ class Centre:
             kind=CommandKind.SCHEDULE,
             body=ScheduleBody(start=now, step_s=900, setpoint_w=_SCHEDULE_W),
         )
-        self.control.publish(topic(_SITE, "command"), sign_command(command, "k", self.signer)[0])
+        self.control.publish(topic(_SITE, "command"), sign_command(command, KEY_ID, self.signer)[0])
         await until(lambda: len(self.acks) >= sequence, "the gateway does not answer a command")
         if self.acks[-1].verdict is not AckVerdict.ACCEPTED:
             raise BenchmarkError(f"the gateway refused the schedule: {self.acks[-1].reason}")
@@ -291,14 +292,7 @@ async def _centre(
     for client in (control, ingest):
         client.start()
         await client.wait_ready(timedelta(seconds=20))
-    now = wall_clock().now()
-    key = SigningKey(
-        key_id="k",
-        public=public_bytes(signer),
-        not_before=now - timedelta(days=1),
-        not_after=now + timedelta(days=2),
-    )
-    await control.publish(FLEET_KEYS, sign_keys(KeySet(epoch=1, keys=(key,)), root), retain=True)
+    await control.publish(FLEET_KEYS, sign_keys(bench_keys(signer, wall_clock().now()), root), retain=True)
     try:
         yield heard[0]
     finally:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from edge.envelope import KeySet, SigningKey, decode_ack, public_bytes, sign_command, sign_keys
+from edge.envelope import decode_ack, public_bytes, sign_command, sign_keys
 from edge.gateway.buffer import Buffer
 from edge.gateway.config import SiteConfig
 from edge.gateway.core import GatewayCore
@@ -33,6 +33,7 @@ from edge.simulator.modbus_server import SiteServer
 from edge.simulator.site_spec import SiteSpec
 from telemetry.model.clock import wall_clock
 from telemetry.model.site import SiteId, SiteMode
+from ui.bench.bench_keys import KEY_ID, bench_keys
 from ui.bench.frequency_drift import drift, ornstein_uhlenbeck_hz
 from ui.bench.harness import BenchmarkError
 from ui.bench.local_world import own_limits
@@ -117,7 +118,7 @@ class Site:
             kind=CommandKind.GRID_RESERVE,
             body=body,
         )
-        self.link.deliver(topic(_SITE, "command"), sign_command(command, "k", self.signer)[0])
+        self.link.deliver(topic(_SITE, "command"), sign_command(command, KEY_ID, self.signer)[0])
         await self.core.idle()
         await asyncio.sleep(0.1)
         last = decode_ack(self.link.acks[-1])
@@ -159,7 +160,7 @@ async def _real_time(seed: int, steps: int) -> dict[str, float]:
         tasks = [asyncio.create_task(site.live()), asyncio.create_task(core.run())]
         try:
             await asyncio.sleep(1.0)
-            link.deliver(FLEET_KEYS, sign_keys(_keys(signer, now), root))
+            link.deliver(FLEET_KEYS, sign_keys(bench_keys(signer, now), root))
             return await _answers(site, steps)
         finally:
             for task in tasks:
@@ -168,16 +169,6 @@ async def _real_time(seed: int, steps: int) -> dict[str, float]:
             buffer.close()
             await port.close()
             await server.stop()
-
-
-def _keys(signer: Ed25519PrivateKey, now: datetime) -> KeySet:
-    key = SigningKey(
-        key_id="k",
-        public=public_bytes(signer),
-        not_before=now - timedelta(hours=1),
-        not_after=now + timedelta(hours=2),
-    )
-    return KeySet(epoch=1, keys=(key,))
 
 
 async def _answers(site: Site, steps: int) -> dict[str, float]:
