@@ -3,10 +3,10 @@
 Load, weather and mains are functions of seed and instant, so the sites that nobody commands can be run again afterwards.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from math import floor
+
+import numpy as np
 
 from edge.simulator.fleet import FleetSimulation
 from edge.simulator.registry import simulated_fleet
@@ -32,15 +32,15 @@ def undispatched_grid_w(runtime: Runtime, start: datetime, end: datetime) -> dic
     simulation = FleetSimulation(fleet.specs, seed=runtime.seed, start=start - _SETTLE)
     simulation.run_history(start, _SETTLE_STEP)
     run = simulation.run_history(end, _STEP)
-    feeders = [site.feeder_id for site in fleet.sites.values()]
-    sums: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for unix_s, row in zip(run.unix_s.tolist(), run.values["grid_w"], strict=True):
-        # An instant ends the step that it stands for.
-        slot = floor((unix_s - 1e-6) / _QUARTER_S) * _QUARTER_S
-        for feeder_id in set(feeders):
-            mine = [k for k, name in enumerate(feeders) if name == feeder_id]
-            sums[feeder_id][slot].append(float(row[mine].sum()))
+    feeders = np.array([site.feeder_id for site in fleet.sites.values()])
+    slots = (
+        np.floor((run.unix_s - 1e-6) / _QUARTER_S) * _QUARTER_S
+    )  # an instant ends the step that it stands for
     return {
-        feeder_id: {datetime.fromtimestamp(slot, UTC): sum(w) / len(w) for slot, w in slots.items()}
-        for feeder_id, slots in sums.items()
+        str(feeder_id): {
+            datetime.fromtimestamp(slot, UTC): float(sums_w[slots == slot].mean())
+            for slot in np.unique(slots).tolist()
+        }
+        for feeder_id in np.unique(feeders)
+        for sums_w in [run.values["grid_w"][:, feeders == feeder_id].sum(axis=1)]
     }
