@@ -11,6 +11,7 @@ from langgraph.runtime import Runtime
 from agents.deps import AgentDeps
 from agents.facts import goal_facts
 from agents.past import keep_incidents
+from agents.policy import uncovered
 from agents.questions import NoAction, PickPlan, ask_goal, ask_pick
 from agents.reasons import reason_of
 from agents.state import State, Step
@@ -110,7 +111,7 @@ async def propose(state: State, runtime: Runtime[AgentDeps]) -> State:
 
 def _weighed(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return the feeder that is worst above its limit and covered by no plan; nothing where there is none."""
-    over = [one for one in facts["feeders"] if one["over_limit_kw"] > 0.0 and not one["covered_by_plans"]]
+    over = uncovered(facts)
     if not over:
         return {}
     worst = max(over, key=lambda one: one["over_limit_kw"])

@@ -48,8 +48,7 @@ def choose_goal(facts: Mapping[str, Any]) -> tuple[str, Option]:
     if paused := next((one for one in standing if one.get("pause")), None):
         why = f"Standing objective {paused['objective_id']} of {paused['who']} pauses dispatch"
         return "no_action", NoAction(why=f"{why}; {nearest_words(facts['feeders'])}"[:300])
-    over = [one for one in facts["feeders"] if one["over_limit_kw"] > 0.0 and not one["covered_by_plans"]]
-    over = [one for one in over if one["dispatchable_sites"] > 0]
+    over = [one for one in uncovered(facts) if one["dispatchable_sites"] > 0]
     if facts["operating_mode"] != "normal" or not over:
         return "no_action", NoAction(why=_why_not(facts))
     worst = max(over, key=lambda one: one["over_limit_kw"])
@@ -69,6 +68,11 @@ def choose_goal(facts: Mapping[str, Any]) -> tuple[str, Option]:
         ),
         why=f"{names}: up to {worst['over_limit_kw']:.1f} kW above the import limit at the upper forecast.",
     )
+
+
+def uncovered(facts: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the feeders that exceed their limit and that no plan covers yet."""
+    return [one for one in facts["feeders"] if one["over_limit_kw"] > 0.0 and not one["covered_by_plans"]]
 
 
 def _window(one: Mapping[str, Any]) -> tuple[datetime, datetime]:
