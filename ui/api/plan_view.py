@@ -1,6 +1,6 @@
 """A plan as people see it: sums and curves from data, who must approve it, and what became of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -130,8 +130,11 @@ def _why_not(
 
 def totals_of(plan: Plan) -> list[float]:
     """Return the setpoints of all scheduled sites together, W by quarter hour."""
-    rows = [site.schedule_w for site in plan.sites if site.schedule_w]
-    return [round(sum(column), 3) for column in zip(*rows, strict=True)]
+    return _together([site.schedule_w for site in plan.sites if site.schedule_w])
+
+
+def _together(schedules_w: Iterable[Sequence[float]]) -> list[float]:
+    return [round(sum(column), 3) for column in zip(*schedules_w, strict=True)]
 
 
 def feeder_curves_of(plan: Plan, feeder_of: Mapping[str, str]) -> list[PlanFeederCurve]:
@@ -144,7 +147,7 @@ def feeder_curves_of(plan: Plan, feeder_of: Mapping[str, str]) -> list[PlanFeede
         PlanFeederCurve(
             feeder_id=feeder_id,
             sites=len(found),
-            total_w=[round(sum(column), 3) for column in zip(*found, strict=True)],
+            total_w=_together(found),
         )
         for feeder_id, found in sorted(rows.items())
     ]
