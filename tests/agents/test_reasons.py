@@ -17,16 +17,14 @@ from tools.goal import PlanGoal
 
 CYCLE = "cycle-20260310T155000"
 DEEP = f"plan-{CYCLE}-1-deep"
-GOAL = Call(
-    "plan",
-    {
-        "objective": "peak_shaving",
-        "feeder_ids": ["feeder-1"],
-        "start": "2026-03-10T16:45:00Z",
-        "end": "2026-03-10T18:30:00Z",
-        "why": "feeder-1 is 7.2 kW above its limit. feeder-7 would be 55 kW above its own.",
-    },
-)
+ASKED: dict[str, Any] = {
+    "objective": "peak_shaving",
+    "feeder_ids": ["feeder-1"],
+    "start": "2026-03-10T16:45:00Z",
+    "end": "2026-03-10T18:30:00Z",
+    "why": "feeder-1 is 7.2 kW above its limit. feeder-7 would be 55 kW above its own.",
+}
+GOAL = Call("plan", ASKED)
 FEEDER = {
     "feeder_id": "feeder-1", "import_limit_kw": 114.0, "peak_kw": 121.25, "over_limit_kw": 7.2, "sites": 4,
 }  # fmt: skip
@@ -168,5 +166,5 @@ def test_what_the_policy_planner_says_is_made_by_code_and_stays() -> None:
 
 
 def test_a_goal_without_a_reason_gets_none() -> None:
-    goal = PlanGoal.model_validate({**GOAL.arguments, "why": ""})  # type: ignore[dict-item]
+    goal = PlanGoal.model_validate({**ASKED, "why": ""})
     assert reason_of(Choice(name="plan", option=goal, label="a model"), FACTS).text == ""

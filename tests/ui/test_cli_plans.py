@@ -15,7 +15,7 @@ from telemetry.db import open_async_pool
 from tests.edge.safety.examples import NOW
 from tests.services import DatabaseServer
 from tests.ui.api.world import PASSWORD, one_person_plan, two_person_plan
-from tests.ui.console.conftest import PHONE_PLAN, PLAN, LiveApi, serving_api
+from tests.ui.console.conftest import PHONE_PLAN, PLAN, LiveApi, fresh_api
 from tools.planning.plan_store import PlanStore
 from ui.cli import main
 from ui.ops.plans_cli import printable
@@ -29,10 +29,7 @@ TOKEN = "CELLWATT_TOKEN"
 
 @pytest.fixture(scope="module")
 def api(postgres_server: DatabaseServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveApi]:
-    with (
-        postgres_server.fresh() as database,
-        serving_api(database, tmp_path_factory.mktemp("plans-api"), free_port()) as served,
-    ):
+    with fresh_api(postgres_server, tmp_path_factory.mktemp("plans-api")) as served:
         yield served
 
 

@@ -146,10 +146,14 @@ def serving_api(
         thread.join(_START_WITHIN_S)
 
 
+@contextlib.contextmanager
+def fresh_api(server: DatabaseServer, folder: Path) -> Iterator[LiveApi]:
+    """Serve a filled installation over a database of its own."""
+    with server.fresh() as database, serving_api(database, folder, free_port()) as api:
+        yield api
+
+
 @pytest.fixture(scope="package")
 def live_api(postgres_server: DatabaseServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveApi]:
-    with (
-        postgres_server.fresh() as database,
-        serving_api(database, tmp_path_factory.mktemp("console-api"), free_port()) as api,
-    ):
+    with fresh_api(postgres_server, tmp_path_factory.mktemp("console-api")) as api:
         yield api

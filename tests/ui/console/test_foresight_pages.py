@@ -15,12 +15,11 @@ from telemetry.db import open_async_pool
 from tests.edge.safety.examples import NOW, a_forecast
 from tests.services import DatabaseServer
 from tests.ui.api.test_foresight import BREACH
-from tests.ui.console.conftest import LiveApi, serving_api
+from tests.ui.console.conftest import LiveApi, fresh_api
 from tests.ui.console.test_pages import drawn
 from tools.alerts.lifecycle import update_alerts
 from tools.anomaly.incident_store import IncidentStore
 from tools.forecasting.forecast_store import ForecastStore
-from ui.ops.ports import free_port
 from ui.ops.secrets import DatabaseRole
 
 pytestmark = pytest.mark.database
@@ -45,10 +44,7 @@ def keep(live_api: LiveApi, *, alert: bool = False, model: str = "") -> None:
 @pytest.fixture(scope="module")
 def live_api(postgres_server: DatabaseServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveApi]:
     """An installation of this file's own: forecasts change the figures that other pages are tested by."""
-    with (
-        postgres_server.fresh() as database,
-        serving_api(database, tmp_path_factory.mktemp("foresight"), free_port()) as api,
-    ):
+    with fresh_api(postgres_server, tmp_path_factory.mktemp("foresight")) as api:
         yield api
 
 
