@@ -245,7 +245,7 @@ def benchmarks() -> tuple[Benchmark, ...]:
         Benchmark(
             kind="eval",
             name="agent-embedded",
-            summary="the same with the embedded model, whose server runs already; an hour, so in parts",
+            summary="the same with the embedded model, whose server runs already; minutes on two idle cores, or in parts",
             simulated=True,
             run=_eval_agent_embedded,
             soak=True,
@@ -261,7 +261,7 @@ def benchmarks() -> tuple[Benchmark, ...]:
         Benchmark(
             kind="eval",
             name="attacks-embedded",
-            summary="the same with the embedded model, whose server runs already; an hour, so in parts",
+            summary="the same with the embedded model, whose server runs already; minutes on two idle cores, or in parts",
             simulated=True,
             run=_eval_attacks_embedded,
             soak=True,
