@@ -60,7 +60,9 @@ class Evening:
             page.goto(self.console)
             page.get_by_label("Name").fill(name)
             page.get_by_label("Password", exact=True).fill(PASSWORD)
-            page.get_by_role("button", name="Log in").click()
+            # The login outlives a link only once the browser has been given it to keep.
+            with page.expect_response(lambda one: one.url.endswith("/keep-login"), timeout=PATIENCE_MS):
+                page.get_by_role("button", name="Log in").click()
             expect(page.get_by_test_id("stSidebarNav")).to_be_attached(timeout=PATIENCE_MS)
             self.pages[key] = page
         return self.pages[key]
